@@ -1,0 +1,471 @@
+;; prelude.scm: the trusted code that every agent process starts with.
+;;
+;; For agents:   memory-ref memory-set! memory-delete! checkpoint! propose!
+;; For referees: make-random random-below! policy-map!
+;; For jird:     jird-main (called once, by boot.scm)
+;;
+;; Written in the subset that Gambit and Gerbil share. Plain Gambit; it is
+;; compiled by gsc where there is a C compiler and loaded as source elsewhere.
+
+(##declare (standard-bindings) (extended-bindings))
+
+;; ---------------------------------------------------------------------------
+;; Faults that end an evaluation. They are unique objects so that no agent can
+;; raise one by accident.
+
+(define jird-out-of-fuel (list 'out-of-fuel))
+
+(define (jird-fail . parts)
+  (raise (apply string-append parts)))
+
+(define (jird-show datum)
+  (let ((port (open-output-string)))
+    (write datum port)
+    (get-output-string port)))
+
+;; A raised object as text for people: a few lines, for Gerbil adds a backtrace.
+(define (jird-explain e)
+  (if (string? e)
+      e
+      (let ((port (open-output-string)))
+        (with-exception-catcher
+         (lambda (again) (display "an exception that cannot be shown" port))
+         (lambda ()
+           (if (or (symbol? e) (number? e) (pair? e))
+               (begin (display "raised " port) (write e port))
+               (display-exception e port))))
+        (jird-cut (get-output-string port) 400))))
+
+(define (jird-cut text limit)
+  (let loop ((end (string-length text)))
+    (cond ((> end limit) (loop limit))
+          ((and (> end 0) (char=? (string-ref text (- end 1)) #\newline)) (loop (- end 1)))
+          (else (substring text 0 end)))))
+
+;; ---------------------------------------------------------------------------
+;; Random numbers for referees: splitmix64 (Steele, Lea, Flood 2014) on exact
+;; integers, so the same seed gives the same cases on every processor.
+
+(define (jird-mix64 z)
+  (let* ((mask 18446744073709551615)
+         (z (bitwise-and mask (* (bitwise-xor z (arithmetic-shift z -30)) 13787848793156543929)))
+         (z (bitwise-and mask (* (bitwise-xor z (arithmetic-shift z -27)) 10723151780598845931))))
+    (bitwise-xor z (arithmetic-shift z -31))))
+
+;; (make-random SEED) -> generator; SEED is an exact integer of any size.
+(define (make-random seed)
+  (vector (bitwise-and 18446744073709551615 seed)))
+
+;; (random-below! GENERATOR N) -> exact integer from 0 to N-1. N at most 2^32:
+;; the bias of the multiplication is then below 2^-32.
+(define (random-below! generator n)
+  (let ((state (bitwise-and 18446744073709551615
+                            (+ (vector-ref generator 0) 11400714819323198485))))
+    (vector-set! generator 0 state)
+    (arithmetic-shift (* n (jird-mix64 state)) -64)))
+
+;; ---------------------------------------------------------------------------
+;; Durable memory, as the agent sees it. The image's memory is never changed
+;; here: a call writes into an overlay, and the overlay is the write-set that
+;; goes out with the reply.
+
+(define jird-memory (make-table test: equal?))
+(define jird-overlay #f)            ; #f outside a call
+(define jird-effects '())           ; write-set of the call, newest first
+(define jird-deleted (list 'deleted))
+
+(define (memory-ref key default)
+  (let ((value (if jird-overlay (table-ref jird-overlay key jird-memory) jird-memory)))
+    (cond ((eq? value jird-memory) (table-ref jird-memory key default))
+          ((eq? value jird-deleted) default)
+          (else value))))
+
+(define (jird-effect! effect)
+  (if (not jird-overlay)
+      (jird-fail (symbol->string (car effect)) " outside a call: only agent-handle may change memory"))
+  (set! jird-effects (cons effect jird-effects)))
+
+(define (memory-set! key value)
+  (jird-effect! (list 'memory-set! key value))
+  (table-set! jird-overlay key value))
+
+(define (memory-delete! key)
+  (jird-effect! (list 'memory-delete! key))
+  (table-set! jird-overlay key jird-deleted))
+
+(define (checkpoint! tag) (jird-effect! (list 'checkpoint! tag)))
+(define (propose! name expr) (jird-effect! (list 'propose! name expr)))
+
+;; Runs THUNK against a fresh overlay.
+(define (jird-call thunk)
+  (set! jird-overlay (make-table test: equal?))
+  (set! jird-effects '())
+  (let ((value (thunk)))
+    (set! jird-overlay #f)
+    value))
+
+;; ---------------------------------------------------------------------------
+;; Grammar policies. A body is compiled to a straight line of register
+;; operations, each over many lanes at once: (policy-map! ...) measures one
+;; policy on many inputs for one dispatch per operation. All primitives are
+;; total on finite flonums, so a policy can neither raise nor loop, and its cost
+;; is its node count.
+
+(define jird-fuel 0)                ; steps left
+(define jird-policies (make-table test: eq?)) ; name -> program
+
+(define (jird-charge! steps)
+  (set! jird-fuel (- jird-fuel steps))
+  (if (< jird-fuel 0) (raise jird-out-of-fuel)))
+
+;; A program is a vector: 0 name, 1 arity, 2 registers (count), 3 constants as
+;; (register . flonum), 4 operations as procedures of (file lanes stride),
+;; 5 result register, 6 steps, 7 register file or #f, 8 its stride.
+(define (jird-compile name params body)
+  (let ((registers (length params))
+        (constants '())
+        (operations '())
+        (steps 0)
+        (numbered (make-table test: equal?))) ; value numbering: equal subtrees share a register
+    (define (new! key)
+      (let ((r registers))
+        (set! registers (+ r 1))
+        (table-set! numbered key r)
+        r))
+    (define (constant! value)
+      (or (table-ref numbered value #f)
+          (let ((r (new! value)))
+            (set! constants (cons (cons r value) constants))
+            r)))
+    (define (operation! op args)
+      (let ((key (cons op args)))
+        (or (table-ref numbered key #f)
+            (let ((r (new! key)))
+              (set! operations (cons (jird-operation name op args r) operations))
+              r))))
+    (define (walk x)
+      (set! steps (+ steps 1))
+      (cond ((real? x) (constant! (exact->inexact x)))
+            ((boolean? x) (constant! (if x 1. 0.)))
+            ((symbol? x)
+             (or (table-ref numbered x #f)
+                 (jird-fail (symbol->string name) ": unknown variable " (symbol->string x))))
+            ((pair? x) (let ((args (map walk (cdr x)))) (operation! (car x) args)))
+            (else (jird-fail (symbol->string name) ": not an expression: " (jird-show x)))))
+    (let loop ((rest params) (r 0))
+      (if (pair? rest)
+          (begin (table-set! numbered (car rest) r) (loop (cdr rest) (+ r 1)))))
+    (let ((result (walk body)))
+      (vector name (length params) registers constants
+              (list->vector (reverse operations)) result steps #f 0))))
+
+;; (over-lanes ((A RA) ...) EXPR): a procedure that sets register RESULT to EXPR
+;; in every lane, with A standing for register RA's value in the lane.
+(define-macro (over-lanes operands expr)
+  (let ((from (lambda (v) (string->symbol (string-append "from-" (symbol->string v))))))
+    `(lambda (file lanes stride)
+       (##declare (not safe) (not interrupts-enabled))
+       (let ((to (##fx* result stride))
+             ,@(map (lambda (o) `(,(from (car o)) (##fx* ,(cadr o) stride))) operands))
+         (let lane ((k 0))
+           (if (##fx< k lanes)
+               (begin
+                 (##f64vector-set!
+                  file (##fx+ to k)
+                  (let ,(map (lambda (o) `(,(car o) (##f64vector-ref file (##fx+ ,(from (car o)) k))))
+                             operands)
+                    ,expr))
+                 (lane (##fx+ k 1)))))))))
+
+;; Results that leave the finite range are clamped, so no NaN can arise.
+(define-macro (clamped expr)
+  `(let ((v ,expr))
+     (if (##fl< v 1e300) (if (##fl< -1e300 v) v -1e300) 1e300)))
+
+(define-macro (truth expr) `(if ,expr 1. 0.))
+
+(define (jird-operation name op args result)
+  (let* ((n (length args))
+         (ra (if (> n 0) (car args) 0))
+         (rb (if (> n 1) (cadr args) 0))
+         (rc (if (> n 2) (caddr args) 0)))
+    (define (takes wanted operation)
+      (if (= n wanted)
+          operation
+          (jird-fail (symbol->string name) ": " (symbol->string op) " takes "
+                     (number->string wanted) " arguments")))
+    (case op
+      ((+) (takes 2 (over-lanes ((a ra) (b rb)) (clamped (##fl+ a b)))))
+      ((-) (takes 2 (over-lanes ((a ra) (b rb)) (clamped (##fl- a b)))))
+      ((*) (takes 2 (over-lanes ((a ra) (b rb)) (clamped (##fl* a b)))))
+      ((/) (takes 2 (over-lanes ((a ra) (b rb)) (if (##fl= b 0.) 1. (clamped (##fl/ a b))))))
+      ((min) (takes 2 (over-lanes ((a ra) (b rb)) (if (##fl< b a) b a))))
+      ((max) (takes 2 (over-lanes ((a ra) (b rb)) (if (##fl< a b) b a))))
+      ((sqrt) (takes 1 (over-lanes ((a ra)) (##flsqrt (##flabs a)))))
+      ((abs) (takes 1 (over-lanes ((a ra)) (##flabs a))))
+      ((if) (takes 3 (over-lanes ((a ra) (b rb) (c rc)) (if (##fl= a 0.) c b))))
+      ((<) (takes 2 (over-lanes ((a ra) (b rb)) (truth (##fl< a b)))))
+      ((<=) (takes 2 (over-lanes ((a ra) (b rb)) (if (##fl< b a) 0. 1.))))
+      ((>) (takes 2 (over-lanes ((a ra) (b rb)) (truth (##fl< b a)))))
+      ((>=) (takes 2 (over-lanes ((a ra) (b rb)) (if (##fl< a b) 0. 1.))))
+      ((=) (takes 2 (over-lanes ((a ra) (b rb)) (truth (##fl= a b)))))
+      ((and) (takes 2 (over-lanes ((a ra) (b rb)) (if (##fl= a 0.) 0. b))))
+      ((or) (takes 2 (over-lanes ((a ra) (b rb)) (if (##fl= a 0.) b a))))
+      ((not) (takes 1 (over-lanes ((a ra)) (truth (##fl= a 0.)))))
+      (else (jird-fail (symbol->string name) ": " (symbol->string op)
+                       " is not a primitive of the grammar")))))
+
+;; The program's register file with room for LANES, constants filled in.
+(define (jird-file program lanes)
+  (if (or (not (vector-ref program 7)) (< (vector-ref program 8) lanes))
+      (let* ((stride (max lanes 4))
+             (file (make-f64vector (* stride (vector-ref program 2)) 0.)))
+        (for-each (lambda (c)
+                    (jird-fill! file (* stride (car c)) stride (cdr c)))
+                  (vector-ref program 3))
+        (vector-set! program 7 file)
+        (vector-set! program 8 stride)))
+  (vector-ref program 7))
+
+(define (jird-fill! file from count value)
+  (let loop ((k 0))
+    (if (< k count)
+        (begin (f64vector-set! file (+ from k) value) (loop (+ k 1))))))
+
+(define (jird-copy! file from count source)
+  (let loop ((k 0))
+    (if (< k count)
+        (begin (f64vector-set! file (+ from k) (f64vector-ref source k)) (loop (+ k 1))))))
+
+(define (jird-run! program file lanes)
+  (let ((operations (vector-ref program 4)) (stride (vector-ref program 8)))
+    (jird-charge! (* lanes (vector-ref program 6)))
+    (let loop ((i 0))
+      (if (< i (vector-length operations))
+          (begin ((vector-ref operations i) file lanes stride) (loop (+ i 1)))))))
+
+;; An input of a policy as a finite flonum.
+(define (jird-input x)
+  (let ((v (if (real? x) (exact->inexact x) (jird-fail "a policy was given " (jird-show x) ", which is not a real number"))))
+    (cond ((not (= v v)) (jird-fail "a policy was given NaN"))
+          ((> v 1e300) 1e300)
+          ((< v -1e300) -1e300)
+          (else v))))
+
+;; (policy-map! NAME OUT N INPUT ...): sets the first N elements of the
+;; f64vector OUT to the policy's answers. An INPUT is a real number, the same in
+;; every lane, or an f64vector of at least N finite elements. Equal to calling
+;; NAME N times, and several times faster.
+(define (policy-map! name out n . inputs)
+  (let ((program (table-ref jird-policies name #f)))
+    (if (not program)
+        (jird-fail "policy-map!: " (symbol->string name) " is not an evolved definition"))
+    (if (not (= (length inputs) (vector-ref program 1)))
+        (jird-fail "policy-map!: " (symbol->string name) " takes "
+                   (number->string (vector-ref program 1)) " inputs"))
+    (let* ((file (jird-file program n)) (stride (vector-ref program 8)))
+      (let loop ((rest inputs) (at 0))
+        (if (pair? rest)
+            (begin
+              (if (f64vector? (car rest))
+                  (jird-copy! file at n (car rest))
+                  (jird-fill! file at n (jird-input (car rest))))
+              (loop (cdr rest) (+ at stride)))))
+      (jird-run! program file n)
+      (let ((from (* stride (vector-ref program 5))))
+        (let loop ((k 0))
+          (if (< k n)
+              (begin (f64vector-set! out k (f64vector-ref file (+ from k))) (loop (+ k 1)))))))))
+
+;; One call of a policy: the answer as a flonum, or as a boolean.
+(define (jird-apply program kind args)
+  (if (not (= (length args) (vector-ref program 1)))
+      (jird-fail (symbol->string (vector-ref program 0)) " takes "
+                 (number->string (vector-ref program 1)) " arguments, not "
+                 (number->string (length args))))
+  (let* ((file (jird-file program 1)) (stride (vector-ref program 8)))
+    (let loop ((rest args) (at 0))
+      (if (pair? rest)
+          (begin (f64vector-set! file at (jird-input (car rest)))
+                 (loop (cdr rest) (+ at stride)))))
+    (jird-run! program file 1)
+    (let ((answer (f64vector-ref file (* stride (vector-ref program 5)))))
+      (if (eq? kind 'bool) (not (= answer 0.)) answer))))
+
+;; DEFINITION is (KIND (define (NAME PARAM ...) BODY)). The agent's global NAME
+;; becomes the policy.
+(define (jird-install! definition)
+  (let* ((kind (car definition))
+         (head (cadr (cadr definition)))
+         (program (jird-compile (car head) (cdr head) (caddr (cadr definition)))))
+    (table-set! jird-policies (car head) program)
+    (jird-define! (car head) (lambda args (jird-apply program kind args)))))
+
+(define (jird-define! name value)
+  (##global-var-set! (##make-global-var name) value))
+
+(define (jird-lookup name)
+  (let ((value (##global-var-ref (##make-global-var name))))
+    (if (procedure? value)
+        value
+        (jird-fail (symbol->string name) " is not defined as a procedure"))))
+
+;; ---------------------------------------------------------------------------
+;; Scoring, when policies are grammar policies: the referee runs right here.
+
+(define jird-cases (vector))        ; of (name . case)
+
+(define (jird-ratio answer)
+  (define (finite? x)
+    (and (real? x) (let ((v (exact->inexact x))) (and (< v 1e300) (< -1e300 v)))))
+  (cond ((and (pair? answer) (finite? (car answer)) (finite? (cdr answer)) (> (cdr answer) 0))
+         answer)
+        ((and (not (pair? answer)) (finite? answer)) (cons answer 1))
+        (else (jird-fail "fitness-score answered " (jird-cut (jird-show answer) 80)
+                         "; it must be a finite real number, or a pair of two with the second above zero"))))
+
+;; Cases FROM to TO-1 under the definitions, FUEL steps for each. -> (ok STEPS (NUM . DEN) ...),
+;; (fuel STEPS), (memory MESSAGE) or (referee MESSAGE).
+(define (jird-score fuel from to definitions)
+  (with-exception-catcher
+   (lambda (e)
+     (set! jird-overlay #f)
+     (cond ((eq? e jird-out-of-fuel) (list 'fuel fuel))
+           ((or (heap-overflow-exception? e) (stack-overflow-exception? e))
+            (list 'memory (jird-explain e)))
+           (else (list 'referee (jird-explain e)))))
+   (lambda ()
+     (for-each jird-install! definitions)
+     (let loop ((i from) (scores '()) (steps 0))
+       (if (< i to)
+           (let ((case (cdr (vector-ref jird-cases i))))
+             (set! jird-fuel fuel)
+             (let ((score (jird-ratio (jird-call (lambda () ((jird-lookup 'fitness-score) case))))))
+               (loop (+ i 1) (cons score scores) (+ steps (- fuel jird-fuel)))))
+           (cons 'ok (cons steps (reverse scores))))))))
+
+(define (jird-check-cases cases)
+  (if (not (and (list? cases) (pair? cases)))
+      (jird-fail "fitness-cases must answer a list of at least one (name . case)"))
+  (for-each (lambda (c)
+              (if (not (and (pair? c) (string? (car c))))
+                  (jird-fail "fitness-cases must answer (name . case) pairs with a string as name, not "
+                             (jird-cut (jird-show c) 80))))
+            cases)
+  (list->vector cases))
+
+;; ---------------------------------------------------------------------------
+;; Frames on descriptor 3: 4 bytes of length, big-endian, then one datum.
+
+(define jird-frame-limit 16777216)
+(define jird-port #f)
+
+(define (jird-open-port!)
+  (set! jird-port (##open-predefined 3 '(jird) 3)))
+
+(define (jird-read-frame)
+  (let ((head (make-u8vector 4 0)))
+    (if (< (read-subu8vector head 0 4 jird-port) 4)
+        #!eof
+        (let* ((size (+ (* 16777216 (u8vector-ref head 0)) (* 65536 (u8vector-ref head 1))
+                        (* 256 (u8vector-ref head 2)) (u8vector-ref head 3)))
+               (body (make-u8vector (if (> size jird-frame-limit) (jird-fail "frame too large") size) 0)))
+          (if (< (read-subu8vector body 0 size jird-port) size)
+              #!eof
+              (read (open-input-u8vector (list init: body char-encoding: 'UTF-8))))))))
+
+(define (jird-write-frame datum)
+  (let* ((out (open-output-u8vector (list char-encoding: 'UTF-8)))
+         (body (begin (write datum out) (force-output out) (get-output-u8vector out)))
+         (size (u8vector-length body)))
+    (write-u8 (modulo (quotient size 16777216) 256) jird-port)
+    (write-u8 (modulo (quotient size 65536) 256) jird-port)
+    (write-u8 (modulo (quotient size 256) 256) jird-port)
+    (write-u8 (modulo size 256) jird-port)
+    (write-subu8vector body 0 size jird-port)
+    (force-output jird-port)))
+
+;; ---------------------------------------------------------------------------
+;; What a shadow answers.
+
+(define (jird-handle request)
+  (with-exception-catcher
+   (lambda (e) (set! jird-overlay #f) (list 'raised (jird-explain e)))
+   (lambda ()
+     (set! jird-fuel 1000000000000)
+     (let ((reply (jird-call (lambda () ((jird-lookup 'agent-handle) request)))))
+       (list 'reply reply (reverse jird-effects))))))
+
+(define (jird-eval expr)
+  (with-exception-catcher
+   (lambda (e) (list 'raised (jird-explain e)))
+   (lambda () (list 'value (eval expr)))))
+
+(define (jird-answer request)
+  (case (car request)
+    ((score)                        ; (score FUEL FROM TO (DEFINITION ...) ...)
+     (cons 'scores
+           (map (lambda (definitions)
+                  (jird-score (cadr request) (caddr request) (cadddr request) definitions))
+                (cddddr request))))
+    ((call) (jird-handle (cadr request)))
+    ((eval) (jird-eval (cadr request)))
+    (else (list 'raised (string-append "unknown request " (jird-cut (jird-show (car request)) 80))))))
+
+(define (jird-serve)
+  (let ((request (jird-read-frame)))
+    (if (not (eof-object? request))
+        (begin
+          (jird-write-frame (jird-answer request))
+          (force-output (current-output-port))
+          (jird-serve)))))
+
+;; ---------------------------------------------------------------------------
+;; Boot. The plan is an association list that jird writes; see sandbox/image.go.
+
+(define (jird-plan-ref plan key default)
+  (let ((entry (assq key plan)))
+    (if entry (cdr entry) default)))
+
+(define jird-step "boot")           ; what is being done, for the failure's message
+
+(define (jird-boot! plan)
+  (for-each (lambda (entry) (table-set! jird-memory (car entry) (cdr entry)))
+            (jird-plan-ref plan 'memory '()))
+  (for-each jird-install! (jird-plan-ref plan 'definitions '()))
+  (for-each (lambda (file)          ; (NAME . PATH)
+              (set! jird-step (car file))
+              (load (cdr file)))
+            (jird-plan-ref plan 'files '()))
+  (let ((recipe (jird-plan-ref plan 'recipe #f))
+        (given (jird-plan-ref plan 'given #f)))
+    (set! jird-step "fitness-cases")
+    (set! jird-fuel 1000000000000)
+    (if recipe                      ; (SEED COUNT . RECIPE)
+        (set! jird-cases
+              (jird-check-cases ((jird-lookup 'fitness-cases) (cddr recipe) (cadr recipe) (car recipe)))))
+    (if given (set! jird-cases (jird-check-cases given)))))
+
+;; Never returns. The process answers (ready 1 VERSION CASE-NAMES) or (failed STEP
+;; MESSAGE), then serves: a zygote by forking shadows, of which each says hello,
+;; any other process by itself.
+(define (jird-main path)
+  (jird-open-port!)
+  (let* ((plan (call-with-input-file (list path: path char-encoding: 'UTF-8) read))
+         (zygote (jird-plan-ref plan 'zygote #f))
+         (ready (with-exception-catcher
+                 (lambda (e) (list 'failed jird-step (jird-explain e)))
+                 (lambda ()
+                   (if zygote ((jird-lookup 'jird-zygote-configure!) zygote))
+                   (jird-boot! plan)
+                   (list 'ready 1 (system-version-string)
+                         (map car (vector->list jird-cases)))))))
+    (##gc)                          ; once here, not in every shadow
+    (jird-write-frame ready)
+    (if (eq? (car ready) 'ready)
+        (begin
+          (jird-write-frame (if zygote
+                                ((jird-lookup 'jird-zygote-loop))
+                                (list 'hello 1 0 0)))
+          (jird-serve)))
+    (exit 0)))

@@ -1,0 +1,101 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"jird/sandbox/isolation"
+)
+
+// Spawner starts a fresh process for every shadow: the engine for machines
+// where no zygote can be compiled. The same frames, the same limits; the image
+// folder stays readable to the shadow, since it must load it confined.
+type Spawner struct {
+	options Options
+	image   Image
+	cases   []string
+
+	mu    sync.Mutex
+	first *Shadow // started by OpenSpawner, for the first Start
+}
+
+var _ Engine = (*Spawner)(nil)
+
+// OpenSpawner starts one process to see that the image loads.
+func OpenSpawner(ctx context.Context, o Options, im Image) (*Spawner, error) {
+	sp := &Spawner{options: o.withDefaults(), image: im}
+	first, cases, err := sp.spawn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sp.first, sp.cases = first, cases
+	return sp, nil
+}
+
+// Cases implements Engine.
+func (sp *Spawner) Cases() []string { return sp.cases }
+
+// Start implements Engine.
+func (sp *Spawner) Start(ctx context.Context) (*Shadow, error) {
+	sp.mu.Lock()
+	first := sp.first
+	sp.first = nil
+	sp.mu.Unlock()
+	if first != nil {
+		return first, nil
+	}
+	s, _, err := sp.spawn(ctx)
+	return s, err
+}
+
+func (sp *Spawner) spawn(ctx context.Context) (*Shadow, []string, error) {
+	o := sp.options
+	plan, err := isolation.Decide(o.Policy, isolation.Probe())
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := newChannels()
+	if err != nil {
+		return nil, nil, err
+	}
+	build := func(dir string) (*packed, error) { return sp.image.pack(dir, o.objects(ctx), nil) }
+	slots := 0
+	if plan.Workspace > 0 {
+		slots = 1
+	}
+	p, err := start(o.jail(plan, isolation.Server, slots), build, o.argv(plan),
+		[]*os.File{c.theirs[0]}, c.theirs[1], c.theirs[2], false)
+	if err != nil {
+		c.closeAll()
+		return nil, nil, err
+	}
+	c.closeTheirs()
+	s := adopt(p.cmd.Process, 0, c, o.Output, o.Wall, p.cleanup)
+	cases, err := readReady(ctx, s.chan3, o.Wall)
+	if err == nil {
+		err = s.greet(ctx)
+	}
+	if err != nil {
+		exit := s.Kill()
+		var load *LoadError
+		if !errors.As(err, &load) {
+			err = fmt.Errorf("starting a shadow: %w (%v)%s", err, exit, quoted(strings.TrimSpace(exit.Stderr)))
+		}
+		return nil, nil, err
+	}
+	return s, cases, nil
+}
+
+// Close implements Engine.
+func (sp *Spawner) Close() {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.first != nil {
+		sp.first.Close()
+		sp.first = nil
+	}
+}
