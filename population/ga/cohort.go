@@ -1,0 +1,141 @@
+package ga
+
+import (
+	"math/rand"
+	"slices"
+
+	"jird/population"
+)
+
+// duplicateTries is how often a child that its cohort already has is made anew
+// before a random genome takes its place.
+const duplicateTries = 4
+
+// first draws the first cohort of an island: the seeds, then random genomes,
+// all distinct where the grammar allows it.
+func (c Config) first(island int) []Member {
+	rng := c.derive("first", island, 0)
+	seen := map[string]bool{}
+	var cohort []Member
+	for _, g := range c.Seeds {
+		if !seen[g.Hash()] && len(cohort) < c.Population {
+			seen[g.Hash()] = true
+			cohort = append(cohort, Member{Genome: g, Op: "seed"})
+		}
+	}
+	for len(cohort) < c.Population {
+		cohort = append(cohort, c.random(rng, seen))
+	}
+	return cohort
+}
+
+func (c Config) random(rng *rand.Rand, seen map[string]bool) Member {
+	for try := 0; ; try++ {
+		g := c.Grammar.Random(rng)
+		if !seen[g.Hash()] || try == duplicateTries {
+			seen[g.Hash()] = true
+			return Member{Genome: g, Op: "random"}
+		}
+	}
+}
+
+// next builds an island's cohort from the one before, which is sorted.
+func (c Config) next(rng *rand.Rand, parents []Member) []Member {
+	seen := map[string]bool{}
+	var cohort []Member
+	if c.Random {
+		for len(cohort) < c.Population {
+			cohort = append(cohort, c.random(rng, seen))
+		}
+		return cohort
+	}
+	cohort = elites(parents, c.Elites, seen)
+	selected := c.selector(parents)
+	for len(cohort) < c.Population {
+		cohort = append(cohort, c.child(rng, parents, selected, seen))
+	}
+	return cohort
+}
+
+// elites are the best, distinct by their scores: clones of the best would crowd
+// out the second best.
+func elites(parents []Member, count int, seen map[string]bool) []Member {
+	var kept []Member
+	for _, m := range parents {
+		if len(kept) == count || m.Outcome.Status != population.OK {
+			break
+		}
+		if !slices.ContainsFunc(kept, func(k Member) bool { return slices.Equal(k.Outcome.Scores, m.Outcome.Scores) }) {
+			seen[m.Genome.Hash()] = true
+			kept = append(kept, Member{Genome: m.Genome, Outcome: m.Outcome, Op: "elite", Parents: []string{m.Genome.Hash()}})
+		}
+	}
+	return kept
+}
+
+func (c Config) selector(parents []Member) population.Selector {
+	cohort := make([]population.Measured, len(parents))
+	for i, m := range parents {
+		cohort[i] = population.Measured{Genome: m.Genome, Outcome: m.Outcome}
+	}
+	switch c.Selection.Kind {
+	case "lexicase":
+		return population.Lexicase(cohort)
+	case "epsilon-lexicase":
+		return population.EpsilonLexicase(cohort)
+	}
+	return population.Tournament(cohort, c.Selection.Size)
+}
+
+var operatorNames = []string{"crossover", "size-fair", "subtree", "point", "constant", "hoist"}
+
+func (c Config) child(rng *rand.Rand, parents []Member, selected population.Selector, seen map[string]bool) Member {
+	for range duplicateTries {
+		mother := parents[selected(rng)].Genome
+		made, lineage := mother, []string{mother.Hash()}
+		op := pickWeighted(rng, c.weights())
+		switch op {
+		case 0, 1:
+			father := parents[selected(rng)].Genome
+			lineage = append(lineage, father.Hash())
+			if op == 0 {
+				made = c.Grammar.Crossover(rng, mother, father)
+			} else {
+				made = c.Grammar.SizeFair(rng, mother, father)
+			}
+		case 2:
+			made = c.Grammar.Subtree(rng, mother)
+		case 3:
+			made = c.Grammar.Point(rng, mother)
+		case 4:
+			made = c.Grammar.Constant(rng, mother)
+		case 5:
+			made = c.Grammar.Hoist(rng, mother)
+		}
+		if !seen[made.Hash()] {
+			seen[made.Hash()] = true
+			return Member{Genome: made, Op: operatorNames[op], Parents: lineage}
+		}
+	}
+	return c.random(rng, seen)
+}
+
+func pickWeighted(rng *rand.Rand, weights []float64) int {
+	total := 0.0
+	for _, w := range weights {
+		total += w
+	}
+	at := rng.Float64() * total
+	for i, w := range weights {
+		if at -= w; at < 0 {
+			return i
+		}
+	}
+	return len(weights) - 1
+}
+
+func sortMembers(members []Member) {
+	slices.SortStableFunc(members, func(a, b Member) int {
+		return population.Compare(population.Measured{Genome: a.Genome, Outcome: a.Outcome}, population.Measured{Genome: b.Genome, Outcome: b.Outcome})
+	})
+}

@@ -1,0 +1,234 @@
+package ga
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"math/rand"
+	"slices"
+	"strconv"
+
+	"github.com/MaxHalford/eaopt"
+
+	"jird/population"
+)
+
+// individual is what eaopt carries. The model makes children by itself, so
+// eaopt's own variation is never asked for.
+type individual struct{ member Member }
+
+func (i *individual) Evaluate() (float64, error) {
+	if i.member.Outcome.Status == "" {
+		return 0, errors.New("ga: an individual reached eaopt without having been measured")
+	}
+	return i.member.Outcome.Fitness(), nil
+}
+func (i *individual) Mutate(*rand.Rand)                  {}
+func (i *individual) Crossover(eaopt.Genome, *rand.Rand) {}
+func (i *individual) Clone() eaopt.Genome                { c := *i; return &c }
+
+// loop is one run.
+type loop struct {
+	cfg   Config
+	ctx   context.Context
+	eval  population.Evaluator
+	known map[string]population.Outcome
+	each  func(*State, []Member) (bool, error)
+
+	state   State
+	started int // generation that the run begins from
+	barrier *barrier
+	stop    bool
+	failed  error
+}
+
+// Run evolves until the configured generations are done, each asks to stop, ctx
+// is cancelled or the evaluator fails. It starts with a first cohort, or from the
+// state after some generation, with known as the outcomes of all genomes measured
+// until then. each is called after every whole generation, the first cohort
+// included unless it was part of from, with a state that it may keep and the
+// members measured in it for the first time.
+func Run(ctx context.Context, cfg Config, from *State, eval population.Evaluator, known map[string]population.Outcome, each func(s *State, fresh []Member) (stop bool, err error)) (*State, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	l := &loop{cfg: cfg, ctx: ctx, eval: eval, known: maps.Clone(known), each: each}
+	if l.known == nil {
+		l.known = map[string]population.Outcome{}
+	}
+	if err := l.begin(from); err != nil || l.stop {
+		return &l.state, err
+	}
+	l.barrier = newBarrier(cfg.Islands, l.measure)
+	if err := l.minimize(); err != nil {
+		return &l.state, err
+	}
+	return &l.state, l.failed
+}
+
+// begin draws and measures the first cohort, or takes over a state.
+func (l *loop) begin(from *State) error {
+	if from != nil {
+		l.state = *from
+		l.started = from.Generation
+		return nil
+	}
+	cohorts := make([][]Member, l.cfg.Islands)
+	for i := range cohorts {
+		cohorts[i] = l.cfg.first(i)
+	}
+	fresh, err := l.measure(cohorts)
+	if err != nil {
+		return err
+	}
+	l.finish(cohorts, fresh)
+	return l.failed
+}
+
+// minimize hands the loop to eaopt.
+func (l *loop) minimize() error {
+	left := uint(math.MaxInt)
+	if l.cfg.Generations > 0 {
+		left = uint(max(0, l.cfg.Generations-l.started))
+	}
+	config := eaopt.GAConfig{
+		NPops: uint(l.cfg.Islands), PopSize: uint(l.cfg.Population), NGenerations: left,
+		HofSize: 1, // unused: ours holds no clones
+		Model:   model{l}, Migrator: migrator{l}, MigFrequency: 1,
+		RNG:       l.cfg.derive("eaopt", 0, 0), // for ids only
+		EarlyStop: func(*eaopt.GA) bool { return l.stop || l.failed != nil || l.ctx.Err() != nil },
+	}
+	config.Callback = l.afterGeneration
+	ga, err := config.NewGA()
+	if err != nil {
+		return err
+	}
+	var dealt []Member
+	for _, cohort := range l.state.Islands {
+		dealt = append(dealt, cohort...)
+	}
+	if err := ga.Minimize(func(*rand.Rand) eaopt.Genome {
+		next := dealt[0]
+		dealt = dealt[1:]
+		return &individual{next}
+	}); err != nil {
+		return err
+	}
+	return l.ctx.Err()
+}
+
+// afterGeneration is eaopt's callback: once after the first cohort was dealt,
+// then after every generation. It names the islands, and puts each cohort into
+// the total order, since eaopt sorts by fitness alone.
+func (l *loop) afterGeneration(ga *eaopt.GA) {
+	cohorts := make([][]Member, len(ga.Populations))
+	for i := range ga.Populations {
+		p := &ga.Populations[i]
+		p.ID = strconv.Itoa(i)
+		cohorts[i] = members(p.Individuals)
+		sortMembers(cohorts[i])
+		place(p.Individuals, cohorts[i])
+	}
+	if ga.Generations > 0 {
+		l.state.Generation = l.started + int(ga.Generations)
+		l.finish(cohorts, l.barrier.fresh)
+	}
+}
+
+func members(individuals eaopt.Individuals) []Member {
+	all := make([]Member, len(individuals))
+	for i, in := range individuals {
+		all[i] = in.Genome.(*individual).member
+	}
+	return all
+}
+
+func place(individuals eaopt.Individuals, cohort []Member) {
+	for i, m := range cohort {
+		individuals[i].Genome = &individual{m}
+		individuals[i].Fitness = m.Outcome.Fitness()
+		individuals[i].Evaluated = true
+	}
+}
+
+// measure has every genome of the cohorts measured that never was, in the order
+// of island and index, and sets all outcomes.
+func (l *loop) measure(cohorts [][]Member) (fresh []Member, err error) {
+	if err := l.ctx.Err(); err != nil {
+		return nil, err
+	}
+	var genomes []*population.Genome
+	asked := map[string]bool{}
+	for _, cohort := range cohorts {
+		for _, m := range cohort {
+			if _, done := l.known[m.Genome.Hash()]; !done && !asked[m.Genome.Hash()] {
+				asked[m.Genome.Hash()] = true
+				genomes = append(genomes, m.Genome)
+				fresh = append(fresh, m)
+			}
+		}
+	}
+	if len(genomes) > 0 {
+		outcomes, err := l.eval.Evaluate(l.ctx, genomes)
+		if err != nil {
+			return nil, err
+		}
+		for i, o := range outcomes {
+			l.known[genomes[i].Hash()] = o
+			fresh[i].Outcome = o
+		}
+	}
+	for _, cohort := range cohorts {
+		for i := range cohort {
+			cohort[i].Outcome = l.known[cohort[i].Genome.Hash()]
+		}
+	}
+	return fresh, nil
+}
+
+// finish takes a whole generation into the state and tells the caller.
+func (l *loop) finish(cohorts [][]Member, fresh []Member) {
+	for _, c := range cohorts {
+		sortMembers(c)
+	}
+	before := population.WorstFitness
+	if len(l.state.Best) > 0 {
+		before = l.state.Best[0].Outcome.Fitness()
+	}
+	l.state.Islands = cohorts
+	l.state.Evaluations += len(fresh)
+	l.state.Best = bestOf(slices.Concat(l.state.Best, slices.Concat(cohorts...)), max(1, l.cfg.Best))
+	l.state.Stagnant++
+	if l.state.Best[0].Outcome.Fitness() < before {
+		l.state.Stagnant = 0
+	}
+	if l.each == nil {
+		return
+	}
+	snapshot := l.state
+	snapshot.Islands = make([][]Member, len(cohorts))
+	for i := range cohorts {
+		snapshot.Islands[i] = slices.Clone(cohorts[i])
+	}
+	snapshot.Best = slices.Clone(l.state.Best)
+	l.stop, l.failed = l.each(&snapshot, fresh)
+}
+
+// bestOf keeps the best, distinct by genome and by scores: of equals the
+// smallest stays.
+func bestOf(members []Member, most int) []Member {
+	sortMembers(members)
+	var best []Member
+	for _, m := range members {
+		if len(best) == most {
+			break
+		}
+		if !slices.ContainsFunc(best, func(b Member) bool {
+			return b.Genome.Hash() == m.Genome.Hash() || (m.Outcome.Status == population.OK && slices.Equal(b.Outcome.Scores, m.Outcome.Scores))
+		}) {
+			best = append(best, m)
+		}
+	}
+	return best
+}
