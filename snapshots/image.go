@@ -1,0 +1,201 @@
+package snapshots
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"jird/snapshots/sexpr"
+)
+
+// File is one file of an agent.
+type File struct {
+	Path       string // relative, with slashes
+	Executable bool
+	Data       []byte
+}
+
+// Image is an agent's code and memory.
+type Image struct {
+	Name    string // of the agent
+	Parents []ID   // images that this one was made from
+	Files   []File // sorted by path
+	Memory  sexpr.Value
+}
+
+// maxImage is the most bytes of an agent folder that is read into memory.
+const maxImage = 1 << 30
+
+// ReadDir reads an agent folder: regular files and folders. The memory is the
+// datum of memory.scm, if there is one.
+func ReadDir(name, dir string) (Image, error) {
+	im := Image{Name: name, Memory: sexpr.List{}}
+	total := int64(0)
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if !d.Type().IsRegular() {
+			return fmt.Errorf("%s: is %s, not a file; an agent folder holds plain files only: replace it by a copy", p, kindOf(d.Type()))
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if total += info.Size(); total > maxImage {
+			return fmt.Errorf("%s: the agent folder is over %d bytes", dir, maxImage)
+		}
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		im.Files = append(im.Files, File{filepath.ToSlash(rel), info.Mode()&0o100 != 0, data})
+		return nil
+	})
+	if err != nil {
+		return Image{}, fmt.Errorf("reading the agent: %w", err)
+	}
+	if f := im.File("memory.scm"); f != nil {
+		if im.Memory, err = sexpr.Read(f.Data); err != nil {
+			return Image{}, fmt.Errorf("%s: %w", filepath.Join(dir, "memory.scm"), err)
+		}
+	}
+	return im, nil
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	}
+	return "something else"
+}
+
+// File returns the file of a path, or nil.
+func (im *Image) File(path string) *File {
+	for i := range im.Files {
+		if im.Files[i].Path == path {
+			return &im.Files[i]
+		}
+	}
+	return nil
+}
+
+// checkPath refuses a path that could leave the folder it is restored to.
+func checkPath(p string) error {
+	switch {
+	case p == "" || path.IsAbs(p) || strings.ContainsAny(p, "\\\x00"):
+		return fmt.Errorf("file path %q is not relative", p)
+	case path.Clean(p) != p || p == "." || p == ".." || strings.HasPrefix(p, "../"):
+		return fmt.Errorf("file path %q leaves the agent's folder or is not in its shortest form", p)
+	}
+	return nil
+}
+
+type entry struct {
+	path       string
+	executable bool
+	size       int64
+	chunks     []string
+}
+
+type manifest struct {
+	name    string
+	parents []ID
+	files   []entry
+	memory  []string
+}
+
+// The manifest, version 1:
+//
+//	(jird-image 1 "name" ("parent" ...) (("path" executable? size "chunk" ...) ...) ("memory chunk" ...))
+func (m *manifest) encode() ([]byte, error) {
+	files := sexpr.List{}
+	for _, e := range m.files {
+		files = append(files, append(sexpr.List{sexpr.String(e.path), sexpr.Bool(e.executable), sexpr.NewInt(e.size)}, texts(e.chunks)...))
+	}
+	return sexpr.Canonical(sexpr.List{
+		sexpr.Symbol("jird-image"), sexpr.NewInt(1), sexpr.String(m.name), texts(m.parents), files, texts(m.memory),
+	})
+}
+
+func texts[S ~string](all []S) sexpr.List {
+	list := sexpr.List{}
+	for _, s := range all {
+		list = append(list, sexpr.String(s))
+	}
+	return list
+}
+
+var errManifest = errors.New("manifest is not of the form (jird-image 1 NAME PARENTS FILES MEMORY)")
+
+func decodeManifest(data []byte) (*manifest, error) {
+	v, err := sexpr.DecodeCanonical(data)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := v.(sexpr.List)
+	if !ok || len(list) != 6 || list[0] != sexpr.Symbol("jird-image") {
+		return nil, errManifest
+	}
+	if !sexpr.Equal(list[1], sexpr.NewInt(1)) {
+		return nil, fmt.Errorf("manifest is of a version that this jird does not know; use a newer jird")
+	}
+	name, ok := list[2].(sexpr.String)
+	parents, okParents := hashes[ID](list[3])
+	files, okFiles := list[4].(sexpr.List)
+	memory, okMemory := hashes[string](list[5])
+	if !ok || !okParents || !okFiles || !okMemory {
+		return nil, errManifest
+	}
+	m := &manifest{name: string(name), parents: parents, memory: memory}
+	for _, f := range files {
+		e, err := decodeEntry(f)
+		if err != nil {
+			return nil, err
+		}
+		m.files = append(m.files, e)
+	}
+	return m, nil
+}
+
+func decodeEntry(v sexpr.Value) (entry, error) {
+	list, ok := v.(sexpr.List)
+	if !ok || len(list) < 3 {
+		return entry{}, errManifest
+	}
+	path, ok := list[0].(sexpr.String)
+	executable, okMode := list[1].(sexpr.Bool)
+	n, okSize := list[2].(sexpr.Int)
+	size, fits := n.Int64()
+	chunks, okChunks := hashes[string](list[3:])
+	if !ok || !okMode || !okSize || !fits || !okChunks {
+		return entry{}, errManifest
+	}
+	return entry{string(path), bool(executable), size, chunks}, checkPath(string(path))
+}
+
+func hashes[S ~string](v sexpr.Value) ([]S, bool) {
+	list, ok := v.(sexpr.List)
+	var all []S
+	for _, item := range list {
+		s, isString := item.(sexpr.String)
+		ok = ok && isString && hashPattern.MatchString(string(s))
+		all = append(all, S(s))
+	}
+	return all, ok
+}
