@@ -53,11 +53,11 @@ type Decision struct {
 	Incumbent *population.Genome
 	Winner    *population.Genome
 	// What was declared before the data.
-	Alpha   float64
-	Cases   []Case
-	MaxN    int
-	Metric  string
-	Seed    uint64
+	Alpha  float64
+	Cases  []Case
+	MaxN   int
+	Metric string
+	Seed   uint64
 	// What was found.
 	IncumbentTrain, WinnerTrain     float64
 	IncumbentHoldout, WinnerHoldout population.Outcome
@@ -80,8 +80,8 @@ type Stored struct {
 	Status   string // RunRunning, RunDone or RunInterrupted
 	Stop     string // why it ended: "generations", "budget", ...
 	Started  time.Time
-	Last     *ga.State // nil before the first whole generation
-	Decision *Decision // nil before the decision
+	Last     *ga.State     // nil before the first whole generation
+	Decision *Decision     // nil before the decision
 	Elapsed  time.Duration // of all whole generations so far
 }
 

@@ -1,0 +1,116 @@
+package orchestrator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"strings"
+
+	"jird/population"
+	"jird/sandbox"
+	"jird/snapshots"
+	"jird/snapshots/sexpr"
+)
+
+// AgentError says what is wrong with an agent's folder.
+type AgentError struct {
+	File string
+	Err  error
+}
+
+func (e *AgentError) Error() string { return fmt.Sprintf("%s: %v", e.File, e.Err) }
+func (e *AgentError) Unwrap() error { return e.Err }
+
+// Agent is an image as a run sees it: the incumbent policy apart from the rest.
+type Agent struct {
+	Image     *snapshots.Image
+	Evolved   string // path of the evolvable file
+	Incumbent *population.Genome
+	Evaluator string // SHA-256 of referee and prelude
+
+	others []sexpr.Value // forms of the evolvable file that are not evolved
+}
+
+// refereeFile holds the referee: fitness-cases and fitness-score.
+const refereeFile = "fitness.scm"
+
+// ReadAgent takes an image apart.
+func ReadAgent(im *snapshots.Image, grammar *population.Grammar, evolved string) (*Agent, error) {
+	a := &Agent{Image: im, Evolved: evolved}
+	for _, name := range []string{"agent.scm", refereeFile, evolved} {
+		if im.File(name) == nil {
+			return nil, &AgentError{name, fmt.Errorf("the agent folder has no such file; it must hold agent.scm, %s and %s", refereeFile, evolved)}
+		}
+	}
+	forms, err := sexpr.ReadAll(im.File(evolved).Data)
+	if err != nil {
+		return nil, &AgentError{evolved, err}
+	}
+	var definitions []sexpr.Value
+	for _, form := range forms {
+		if grammar.Defines(form) >= 0 {
+			definitions = append(definitions, form)
+		} else {
+			a.others = append(a.others, form)
+		}
+	}
+	if a.Incumbent, err = grammar.FromForms(definitions); err != nil {
+		return nil, &AgentError{evolved, err}
+	}
+	sum := sha256.New()
+	sum.Write(sandbox.Prelude())
+	sum.Write(im.File(refereeFile).Data)
+	a.Evaluator = hex.EncodeToString(sum.Sum(nil))
+	return a, nil
+}
+
+// image is what a zygote loads: the files of the snapshot, the incumbent
+// installed as the grammar's policy, and cases.
+func (a *Agent) image(grammar *population.Grammar) (sandbox.Image, error) {
+	im := sandbox.Image{Memory: a.Image.Memory}
+	for i, d := range a.Incumbent.Definitions() {
+		im.Definitions = append(im.Definitions, sandbox.Policy{Kind: grammar.Definitions[i].Result.String(), Definition: d})
+	}
+	if len(a.others) > 0 {
+		var text []byte
+		for _, form := range a.others {
+			b, err := sexpr.Canonical(form)
+			if err != nil {
+				return im, &AgentError{a.Evolved, err}
+			}
+			text = append(append(text, b...), '\n')
+		}
+		im.Files = append(im.Files, sandbox.Source{Name: a.Evolved, Code: text})
+	}
+	var last []sandbox.Source // agent and referee see everything else
+	for _, f := range a.Image.Files {
+		if path.Ext(f.Path) != ".scm" || f.Path == a.Evolved || f.Path == "memory.scm" {
+			continue
+		}
+		source := sandbox.Source{Name: f.Path, Code: f.Data}
+		if f.Path == "agent.scm" || f.Path == refereeFile {
+			last = append(last, source)
+		} else {
+			im.Files = append(im.Files, source)
+		}
+	}
+	im.Files = append(im.Files, last...)
+	return im, nil
+}
+
+// promote returns the image with the winner in place of the incumbent.
+func (a *Agent) promote(winner *population.Genome, parent snapshots.ID) snapshots.Image {
+	im := *a.Image
+	im.Parents = []snapshots.ID{parent}
+	im.Files = append([]snapshots.File(nil), a.Image.Files...)
+	var text strings.Builder
+	text.WriteString(";; Written by jird: the evolved definitions are those of a promoted genome.\n\n")
+	for _, form := range a.others {
+		b, _ := sexpr.Canonical(form) // was read from text
+		fmt.Fprintf(&text, "%s\n\n", b)
+	}
+	text.WriteString(winner.Source() + "\n")
+	im.File(a.Evolved).Data = []byte(text.String())
+	return im
+}

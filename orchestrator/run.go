@@ -1,0 +1,312 @@
+// Package orchestrator carries out a run: it has the cohorts of the genetic
+// loop measured by shadows, stops it, chooses a nominee, judges it on cases that
+// the search never saw, and promotes it or refuses.
+//
+// It decides and remembers nothing by itself: what happened is told to a
+// Recorder, and a run goes on from what the Recorder returns.
+package orchestrator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"jird/population"
+	"jird/population/ga"
+	"jird/sandbox"
+	"jird/snapshots"
+	"jird/snapshots/sexpr"
+)
+
+// Cases asks the referee for cases.
+type Cases struct {
+	Count  int
+	Recipe sexpr.Value
+}
+
+// Stops are the conditions at which a run ends, checked after whole
+// generations; zero values do not apply.
+type Stops struct {
+	Generations int
+	Evaluations int
+	Stagnation  int
+	Target      *float64
+	Budget      time.Duration
+	StopFile    string
+}
+
+// Plan is a run, ready to be carried out.
+type Plan struct {
+	Record   RunRecord
+	Search   ga.Config
+	Evolved  string // path of the evolvable file
+	Train    Cases
+	Validate Cases
+	Holdout  Cases
+	Stops    Stops
+	Alpha    float64
+	Fuel     int64 // steps per case
+	Shadows  int   // alive at once
+	Workers  int   // computing at once
+	Sandbox  sandbox.Options
+}
+
+// Event is progress, for people.
+type Event struct {
+	Generation  int
+	Evaluations int
+	Best        float64
+	Elapsed     time.Duration
+	Message     string // set instead of the numbers when something else happened
+}
+
+// Summary is one policy with what it scored; lower is better.
+type Summary struct {
+	Expr    string  `json:"expr"`
+	Train   float64 `json:"train"`
+	Holdout float64 `json:"holdout"`
+}
+
+// Result is how a run ended.
+type Result struct {
+	Run         string  `json:"run"`
+	Seed        uint64  `json:"seed"`
+	Runtime     string  `json:"runtime"`
+	Isolation   string  `json:"isolation"`
+	Engine      string  `json:"engine"`
+	Stop        string  `json:"stop"`
+	Evaluations int     `json:"evaluations"`
+	Generations int     `json:"generations"`
+	ShadowsPeak int     `json:"shadows_peak"`
+	Incumbent   Summary `json:"incumbent"`
+	Winner      Summary `json:"winner"`
+	P           float64 `json:"p"`
+	Promoted    bool    `json:"promoted"`
+	Reason      string  `json:"reason"`
+	Snapshot    string  `json:"snapshot"`
+	Interrupted bool    `json:"interrupted"`
+}
+
+// Deps are the places that a run works with.
+type Deps struct {
+	Vault    *snapshots.Vault
+	Recorder Recorder
+	Events   func(Event)
+}
+
+// run is one run under way.
+type run struct {
+	Plan
+	Deps
+	agent   *Agent
+	started time.Time
+	before  time.Duration // spent by earlier parts of a resumed run
+	stop    string
+	peak    int
+}
+
+// Run carries out a plan from the start, or goes on from what was stored. A
+// cancelled context ends it after it was recorded as interrupted: the result
+// then says so, and the error is nil.
+func Run(ctx context.Context, p Plan, d Deps, from *Stored) (*Result, error) {
+	r := &run{Plan: p, Deps: d, started: time.Now()}
+	image, err := d.Vault.Get(snapshots.ID(p.Record.Agent))
+	if err != nil {
+		return nil, err
+	}
+	if r.agent, err = ReadAgent(image, p.Search.Grammar, p.Evolved); err != nil {
+		return nil, err
+	}
+	r.Search.Seeds = []*population.Genome{r.agent.Incumbent}
+	if from == nil {
+		if err := d.Recorder.Begin(p.Record); err != nil {
+			return nil, err
+		}
+	} else {
+		r.before = from.Elapsed
+	}
+	result, err := r.carryOut(ctx, from)
+	if err != nil && ctx.Err() != nil {
+		result = &Result{Interrupted: true, Reason: "interrupted; go on with: jird resume " + p.Record.ID}
+		r.describe(result)
+		return result, d.Recorder.Finish(p.Record.ID, RunInterrupted, "interrupted", r.peak, result.Isolation, r.elapsed())
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.describe(result)
+	return result, d.Recorder.Finish(p.Record.ID, RunDone, r.stop, r.peak, result.Isolation, r.elapsed())
+}
+
+func (r *run) elapsed() time.Duration { return r.before + time.Since(r.started) }
+
+func (r *run) describe(result *Result) {
+	result.Run, result.Seed, result.Runtime = r.Record.ID, r.Record.Seed, r.Record.Runtime
+	result.Isolation, result.Engine = string(r.Sandbox.Policy.Level), r.Sandbox.Kind()
+	result.ShadowsPeak, result.Stop = r.peak, r.stop
+}
+
+func (r *run) say(format string, args ...any) {
+	if r.Events != nil {
+		r.Events(Event{Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+func (r *run) carryOut(ctx context.Context, from *Stored) (*Result, error) {
+	train, err := r.open(ctx, "train", r.Train, r.Shadows)
+	if err != nil {
+		return nil, err
+	}
+	defer train.close()
+	if err := r.preflight(ctx, train); err != nil {
+		return nil, err
+	}
+	state, err := r.search(ctx, train, from)
+	if err != nil {
+		return nil, err
+	}
+	r.peak = train.pool.Peak()
+	nominee, err := r.nominate(ctx, train, state)
+	if err != nil {
+		return nil, err
+	}
+	result, err := r.decide(ctx, train, nominee)
+	if err != nil {
+		return nil, err
+	}
+	result.Evaluations, result.Generations = state.Evaluations, state.Generation
+	return result, nil
+}
+
+// Bench is a zygote with cases of one purpose, and its shadows.
+type Bench struct {
+	engine sandbox.Engine
+	pool   *Pool
+}
+
+func (b *Bench) close() {
+	b.pool.Close()
+	b.engine.Close()
+}
+
+func (r *run) open(ctx context.Context, purpose string, c Cases, shadows int) (*Bench, error) {
+	return OpenBench(ctx, r.agent, r.Search.Grammar, r.Sandbox, r.Fuel, shadows, r.Workers, func(im *sandbox.Image) {
+		im.Recipe = &sandbox.Recipe{Seed: r.caseSeed(purpose), Count: c.Count, Data: c.Recipe}
+	})
+}
+
+// OpenBench starts a zygote of an agent with the cases that the caller puts into
+// the image, and a pool of shadows.
+func OpenBench(ctx context.Context, a *Agent, grammar *population.Grammar, o sandbox.Options, fuel int64, shadows, workers int, cases func(*sandbox.Image)) (*Bench, error) {
+	im, err := a.image(grammar)
+	if err != nil {
+		return nil, err
+	}
+	cases(&im)
+	engine, err := sandbox.Open(ctx, o, im)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := NewPool(ctx, engine, grammar, fuel, shadows, workers)
+	if err != nil {
+		engine.Close()
+		return nil, err
+	}
+	return &Bench{engine, pool}, nil
+}
+
+// Measure scores genomes on the bench's cases.
+func (b *Bench) Measure(ctx context.Context, genomes ...*population.Genome) ([]population.Outcome, error) {
+	return b.pool.Evaluate(ctx, genomes)
+}
+
+// Cases names the bench's cases, in the order of the scores.
+func (b *Bench) Cases() []string { return b.engine.Cases() }
+
+// Close ends the bench's processes.
+func (b *Bench) Close() { b.close() }
+
+// caseSeed derives the seed of a purpose's cases. Training and validation belong
+// to the experiment and its seed; a decision's cases to that one decision, so
+// they are never drawn twice.
+func (r *run) caseSeed(purpose string) uint64 {
+	text := fmt.Sprintf("%s/%s/%d", purpose, r.Record.SpecHash, r.Record.Seed)
+	if purpose == "holdout" {
+		text = fmt.Sprintf("%s/%s/%s/%d", purpose, r.Record.SpecHash, r.Record.ID, decisionNumber)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return binary.BigEndian.Uint64(sum[:8]) >> 2 // a fixnum in Gambit
+}
+
+// preflight measures the incumbent alone: if that fails, the referee or the
+// agent is at fault, not a candidate.
+func (r *run) preflight(ctx context.Context, train *Bench) error {
+	outcomes, err := train.Measure(ctx, r.agent.Incumbent)
+	if err != nil {
+		var referee *RefereeError
+		if errors.As(err, &referee) {
+			return &AgentError{refereeFile, err}
+		}
+		return err
+	}
+	if o := outcomes[0]; o.Status != population.OK {
+		return &AgentError{refereeFile, fmt.Errorf("the incumbent itself cannot be scored: %s (%s); make the referee faster or raise limits.fuel, limits.wall or limits.heap", o.Status, o.Detail)}
+	}
+	return nil
+}
+
+func (r *run) search(ctx context.Context, train *Bench, from *Stored) (*ga.State, error) {
+	var state *ga.State
+	var known map[string]population.Outcome
+	if from != nil && from.Last != nil {
+		var err error
+		if known, err = r.Recorder.Outcomes(r.Record.ID); err != nil {
+			return nil, err
+		}
+		state = from.Last
+		if r.stop = r.reached(state); r.stop != "" {
+			return state, nil
+		}
+	}
+	cfg := r.Search
+	cfg.Seed, cfg.Generations = r.Record.Seed, r.Stops.Generations
+	return ga.Run(ctx, cfg, state, train.pool, known, func(s *ga.State, fresh []ga.Member) (bool, error) {
+		if err := r.Recorder.Generation(GenerationRecord{r.Record.ID, s, fresh, r.elapsed()}); err != nil {
+			return true, err
+		}
+		if r.Events != nil {
+			r.Events(Event{Generation: s.Generation, Evaluations: s.Evaluations, Best: s.Best[0].Outcome.Fitness(), Elapsed: r.elapsed()})
+		}
+		r.stop = r.reached(s)
+		return r.stop != "", nil
+	})
+}
+
+// reached names the stop condition that holds after a generation, or "".
+func (r *run) reached(s *ga.State) string {
+	c := r.Stops
+	switch {
+	case c.Generations > 0 && s.Generation >= c.Generations:
+		return "generations"
+	case c.Evaluations > 0 && s.Evaluations >= c.Evaluations:
+		return "evaluations"
+	case c.Target != nil && s.Best[0].Outcome.Fitness() <= *c.Target:
+		return "target"
+	case c.Stagnation > 0 && s.Stagnant >= c.Stagnation:
+		return "no progress"
+	case c.StopFile != "" && exists(c.StopFile):
+		return "stop file"
+	case c.Budget > 0 && r.elapsed() >= c.Budget:
+		return "budget"
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
