@@ -1,0 +1,447 @@
+// Package experiments turns an intent into a run: it reads the spec of an
+// experiment, strictly, and derives a run's plan and identity from it.
+package experiments
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"jird/orchestrator"
+	"jird/population"
+	"jird/population/ga"
+	"jird/sandbox"
+	"jird/sandbox/isolation"
+	"jird/snapshots/sexpr"
+)
+
+// Spec is one experiment, or one variant of it. Its JSON, with keys in this
+// order, is what a run's identity is made from; it rebuilds the run without the
+// file.
+type Spec struct {
+	Name     string   `json:"name"`
+	Variant  string   `json:"variant"`
+	Runtime  string   `json:"runtime"`
+	Seed     uint64   `json:"seed"`
+	Evolve   Evolve   `json:"evolve"`
+	Grammar  Grammar  `json:"grammar"`
+	Search   Search   `json:"search"`
+	Train    CaseSpec `json:"train"`
+	Validate CaseSpec `json:"validate"`
+	Holdout  CaseSpec `json:"holdout"`
+	Alpha    float64  `json:"alpha"`
+	Limits   Limits   `json:"limits"`
+
+	Agent    string `json:"-"` // folder, resolved
+	Shadows  int    `json:"-"`
+	StopFile string `json:"-"`
+}
+
+// Evolve says what is evolved.
+type Evolve struct {
+	File        string       `json:"file"`
+	Definitions []Definition `json:"definitions"`
+}
+
+// Definition is one evolved definition; Args are NAME TYPE pairs in order.
+type Definition struct {
+	Name    string      `json:"name"`
+	Args    [][2]string `json:"args"`
+	Returns string      `json:"returns"`
+}
+
+// Grammar is what genomes are drawn from; leaves are canonical expressions.
+type Grammar struct {
+	Functions []string                   `json:"functions"`
+	Leaves    []string                   `json:"leaves"`
+	Constants []population.ConstantRange `json:"constants"`
+	MaxDepth  int                        `json:"max_depth"`
+	MaxSize   int                        `json:"max_size"`
+}
+
+// Search is how genomes are sought, and until when.
+type Search struct {
+	Islands      int           `json:"islands"`
+	Population   int           `json:"population"`
+	Generations  int           `json:"generations"`
+	Budget       time.Duration `json:"budget_ns"`
+	Evaluations  int           `json:"evaluations"`
+	Stagnation   int           `json:"stagnation"`
+	Target       *float64      `json:"target"`
+	MigrateEvery int           `json:"migrate_every"`
+	Migrants     int           `json:"migrants"`
+	Selection    ga.Selection  `json:"selection"`
+	Elites       int           `json:"elites"`
+	Operators    ga.Operators  `json:"operators"`
+	Control      string        `json:"control"`
+}
+
+// CaseSpec asks the referee for cases; Recipe is canonical.
+type CaseSpec struct {
+	Count  int    `json:"count"`
+	Recipe string `json:"recipe"`
+}
+
+// Limits bound one shadow.
+type Limits struct {
+	Fuel      int           `json:"fuel"` // steps per case
+	Heap      int64         `json:"heap_bytes"`
+	Wall      time.Duration `json:"wall_ns"`
+	Output    int64         `json:"output_bytes"`
+	OpenFiles int           `json:"open_files"`
+	Workspace int64         `json:"workspace_bytes"`
+}
+
+func defaults() Spec {
+	return Spec{
+		Runtime: "auto", Seed: 1, Shadows: 50, Alpha: 0.01,
+		Grammar: Grammar{MaxDepth: 8, MaxSize: 40},
+		Search: Search{
+			Islands: 4, Population: 100, MigrateEvery: 5, Migrants: 3, Elites: 2,
+			Selection: ga.Selection{Kind: "tournament", Size: 5}, Control: "none",
+			Operators: ga.Operators{Crossover: 3, SizeFair: 3, Subtree: 2, Point: 2, Constant: 2, Hoist: 0.5},
+		},
+		Limits: Limits{Fuel: 50_000_000, Heap: 64 << 20, Wall: 30 * time.Second, Output: 64 << 10, OpenFiles: 16},
+	}
+}
+
+// Load reads an experiment file and one of its variants; an empty variant is
+// the first, or the spec itself where there are none. The error is a *SpecError
+// with all faults.
+func Load(path, variant string) (*Spec, error) {
+	r := &reader{file: path}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		r.fault(nil, "cannot be read (%v); `jird init DIR --example packer` makes an experiment to start from", errors.Unwrap(err))
+		return nil, &SpecError{r.faults}
+	}
+	root := r.parse(data)
+	if root == nil {
+		return nil, &SpecError{r.faults}
+	}
+	spec := defaults()
+	var variants ast.Node
+	fields := r.specFields(&spec)
+	fields["name"] = r.text(&spec.Name)
+	fields["agent"] = r.text(&spec.Agent)
+	fields["evolve"] = r.evolve(&spec.Evolve)
+	fields["variants"] = func(n ast.Node, _ string) { variants = n }
+	r.object(root, "the experiment", fields)
+	if variants != nil {
+		r.variants(variants, &spec, variant)
+	} else if variant != "" {
+		r.fault(root, "variant %q is asked for, and the experiment has no variants", variant)
+	}
+	r.complete(root, path, &spec)
+	if len(r.faults) > 0 {
+		return nil, &SpecError{r.faults}
+	}
+	return &spec, nil
+}
+
+// variants checks all of them and applies the wanted one.
+func (r *reader) variants(n ast.Node, spec *Spec, wanted string) {
+	base := *spec
+	var names []string
+	for _, p := range r.pairs(n, "variants") {
+		one := base
+		names = append(names, p.key)
+		r.object(p.value, "variant "+p.key, r.specFields(&one))
+		if p.key == wanted || (wanted == "" && len(names) == 1) {
+			*spec = one
+			spec.Variant = p.key
+		}
+	}
+	if wanted != "" && spec.Variant != wanted {
+		r.fault(n, "there is no variant %q; %s", wanted, suggest(wanted, names))
+	}
+}
+
+// specFields are the keys that a variant may override too.
+func (r *reader) specFields(s *Spec) map[string]field {
+	seed := 0
+	return map[string]field{
+		"runtime": r.oneOf(&s.Runtime, "auto", "gambit", "gerbil"),
+		"seed": func(n ast.Node, name string) {
+			seed = int(s.Seed)
+			r.integer(&seed, 0, math.MaxInt)(n, name)
+			s.Seed = uint64(seed)
+		},
+		"shadows": r.integer(&s.Shadows, 1, 100_000),
+		"grammar": func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) },
+		"search":  func(n ast.Node, name string) { r.object(n, name, r.searchFields(s)) },
+		"cases": func(n ast.Node, name string) {
+			r.object(n, name, map[string]field{"train": r.cases(&s.Train), "validate": r.cases(&s.Validate), "holdout": r.cases(&s.Holdout)})
+		},
+		"promotion": func(n ast.Node, name string) {
+			r.object(n, name, map[string]field{"alpha": r.real(&s.Alpha, 0.0001, 0.5)})
+		},
+		"limits": func(n ast.Node, name string) {
+			l := &s.Limits
+			r.object(n, name, map[string]field{
+				"fuel": r.integer(&l.Fuel, 1, 1<<50), "heap": r.bytes(&l.Heap), "wall": r.duration(&l.Wall),
+				"output": r.bytes(&l.Output), "open-files": r.integer(&l.OpenFiles, 8, 1000), "workspace": r.bytes(&l.Workspace),
+			})
+		},
+	}
+}
+
+func (r *reader) grammarFields(g *Grammar) map[string]field {
+	return map[string]field{
+		"functions": func(n ast.Node, name string) {
+			g.Functions = nil
+			r.list(func(v ast.Node) {
+				var text string
+				r.text(&text)(v, "a function")
+				g.Functions = append(g.Functions, text)
+			})(n, name)
+		},
+		"leaves": func(n ast.Node, name string) {
+			g.Leaves = nil
+			r.list(func(v ast.Node) {
+				if e, ok := r.expression(v); ok {
+					text, _ := sexpr.Canonical(e)
+					g.Leaves = append(g.Leaves, string(text))
+				}
+			})(n, name)
+		},
+		"constants": func(n ast.Node, name string) {
+			g.Constants = nil
+			r.list(func(v ast.Node) {
+				var c population.ConstantRange
+				r.object(v, "a range of constants", map[string]field{
+					"low":  r.real(&c.Low, -population.MaxConstant, population.MaxConstant),
+					"high": r.real(&c.High, -population.MaxConstant, population.MaxConstant), "integer": r.boolean(&c.Integer),
+				})
+				g.Constants = append(g.Constants, c)
+			})(n, name)
+		},
+		"max-depth": r.integer(&g.MaxDepth, 2, 50),
+		"max-size":  r.integer(&g.MaxSize, 3, 1000),
+	}
+}
+
+func (r *reader) searchFields(spec *Spec) map[string]field {
+	s := &spec.Search
+	return map[string]field{
+		"islands": r.integer(&s.Islands, 1, 1000), "population": r.integer(&s.Population, 2, 100_000),
+		"generations": r.integer(&s.Generations, 0, 1_000_000), "budget": r.duration(&s.Budget),
+		"evaluations": r.integer(&s.Evaluations, 0, math.MaxInt), "stagnation": r.integer(&s.Stagnation, 0, 1_000_000),
+		"target": func(n ast.Node, name string) {
+			var v float64
+			r.real(&v, -1e300, 1e300)(n, name)
+			s.Target = &v
+		},
+		"stop-file": r.text(&spec.StopFile), "migrate-every": r.integer(&s.MigrateEvery, 0, 1_000_000),
+		"migrants": r.integer(&s.Migrants, 1, 100_000), "elites": r.integer(&s.Elites, 0, 100_000),
+		"control": r.oneOf(&s.Control, "none", "random"),
+		"selection": func(n ast.Node, name string) {
+			r.object(n, name, map[string]field{
+				"kind": r.oneOf(&s.Selection.Kind, "tournament", "lexicase", "epsilon-lexicase"), "size": r.integer(&s.Selection.Size, 1, 1000),
+			})
+		},
+		"operators": func(n ast.Node, name string) {
+			o := &s.Operators
+			r.object(n, name, map[string]field{
+				"crossover": r.real(&o.Crossover, 0, 1000), "size-fair": r.real(&o.SizeFair, 0, 1000), "subtree": r.real(&o.Subtree, 0, 1000),
+				"point": r.real(&o.Point, 0, 1000), "constant": r.real(&o.Constant, 0, 1000), "hoist": r.real(&o.Hoist, 0, 1000),
+			})
+		},
+	}
+}
+
+func (r *reader) cases(to *CaseSpec) field {
+	return func(n ast.Node, name string) {
+		r.object(n, name, map[string]field{
+			"count": r.integer(&to.Count, 1, 100_000),
+			"recipe": func(n ast.Node, _ string) {
+				text, err := sexpr.Canonical(r.datum(n))
+				if err != nil {
+					r.fault(n, "recipe: %v", err)
+				}
+				to.Recipe = string(text)
+			},
+		})
+	}
+}
+
+func (r *reader) evolve(e *Evolve) field {
+	return func(n ast.Node, name string) {
+		r.object(n, name, map[string]field{
+			"file": r.text(&e.File),
+			"definitions": func(n ast.Node, name string) {
+				for _, p := range r.pairs(n, name) {
+					d := Definition{Name: p.key, Returns: "real"}
+					r.object(p.value, "definition "+p.key, map[string]field{
+						"args": func(n ast.Node, name string) {
+							for _, a := range r.pairs(n, name) {
+								kind := "real"
+								r.oneOf(&kind, "real", "bool")(a.value, a.key)
+								d.Args = append(d.Args, [2]string{a.key, kind})
+							}
+						},
+						"returns": r.oneOf(&d.Returns, "real", "bool"),
+					})
+					e.Definitions = append(e.Definitions, d)
+				}
+			},
+		})
+	}
+}
+
+// complete checks what no single key can: what is missing, and what does not
+// fit together.
+func (r *reader) complete(root ast.Node, path string, s *Spec) {
+	for what, missing := range map[string]bool{
+		"name": s.Name == "", "agent": s.Agent == "", "evolve.file": s.Evolve.File == "", "cases.train": s.Train.Count == 0,
+		"cases.holdout": s.Holdout.Count == 0,
+	} {
+		if missing {
+			r.fault(root, "%s is missing; see `jird help spec`, or the packer example", what)
+		}
+	}
+	if s.Validate.Count == 0 {
+		s.Validate = s.Train
+	}
+	if c := s.Search; c.Generations == 0 && c.Budget == 0 && c.Evaluations == 0 && c.Stagnation == 0 && c.Target == nil && s.StopFile == "" {
+		r.fault(root, "nothing would end the search: set search.generations, budget, evaluations, stagnation, target or stop-file")
+	}
+	g, err := s.population()
+	if err == nil {
+		err = g.Check()
+	}
+	if err == nil {
+		err = s.search(g).Check()
+	}
+	for _, line := range split(err) {
+		r.fault(root, "%s", line)
+	}
+	if s.Agent != "" && !filepath.IsAbs(s.Agent) {
+		s.Agent = filepath.Join(filepath.Dir(path), s.Agent)
+	}
+}
+
+func split(err error) []string {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var lines []string
+		for _, e := range many.Unwrap() {
+			lines = append(lines, split(e)...)
+		}
+		return lines
+	}
+	if err == nil {
+		return nil
+	}
+	return []string{err.Error()}
+}
+
+// JSON is the spec's effective form, the same for the same meaning.
+func (s *Spec) JSON() (text, hash string) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("experiments: a spec without JSON: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return string(b), hex.EncodeToString(sum[:])
+}
+
+// FromJSON reads back what JSON wrote.
+func FromJSON(text string) (*Spec, error) {
+	s := &Spec{Shadows: defaults().Shadows}
+	if err := json.Unmarshal([]byte(text), s); err != nil {
+		return nil, fmt.Errorf("reading the recorded spec: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Spec) population() (*population.Grammar, error) {
+	g := &population.Grammar{Functions: s.Grammar.Functions, Constants: s.Grammar.Constants, MaxDepth: s.Grammar.MaxDepth, MaxSize: s.Grammar.MaxSize}
+	for _, d := range s.Evolve.Definitions {
+		result, err := population.KindOf(d.Returns)
+		if err != nil {
+			return nil, err
+		}
+		def := population.Definition{Name: d.Name, Result: result}
+		for _, a := range d.Args {
+			kind, err := population.KindOf(a[1])
+			if err != nil {
+				return nil, err
+			}
+			def.Params = append(def.Params, population.Param{Name: a[0], Kind: kind})
+		}
+		g.Definitions = append(g.Definitions, def)
+	}
+	for _, text := range s.Grammar.Leaves {
+		leaf, err := sexpr.Read([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("leaf %s: %w", text, err)
+		}
+		g.Leaves = append(g.Leaves, leaf)
+	}
+	return g, nil
+}
+
+func (s *Spec) search(g *population.Grammar) ga.Config {
+	c := s.Search
+	return ga.Config{
+		Grammar: g, Seed: s.Seed, Islands: c.Islands, Population: c.Population, Generations: c.Generations,
+		MigrateEvery: c.MigrateEvery, Migrants: c.Migrants, Selection: c.Selection, Elites: c.Elites, Operators: c.Operators,
+		Best: 20, Random: c.Control == "random",
+	}
+}
+
+func (c CaseSpec) cases() (orchestrator.Cases, error) {
+	recipe, err := sexpr.Read([]byte(c.Recipe))
+	return orchestrator.Cases{Count: c.Count, Recipe: recipe}, err
+}
+
+// Plan makes the spec a run's plan, but for its record, its workers and the
+// runtime.
+func (s *Spec) Plan() (orchestrator.Plan, error) {
+	g, err := s.population()
+	if err != nil {
+		return orchestrator.Plan{}, err
+	}
+	p := orchestrator.Plan{
+		Search: s.search(g), Evolved: s.Evolve.File, Alpha: s.Alpha, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
+		Stops: orchestrator.Stops{
+			Generations: s.Search.Generations, Evaluations: s.Search.Evaluations, Stagnation: s.Search.Stagnation,
+			Target: s.Search.Target, Budget: s.Search.Budget, StopFile: s.StopFile,
+		},
+		Sandbox: sandbox.Options{
+			Policy: isolation.Policy{Level: isolation.Full, Heap: s.Limits.Heap, OpenFiles: s.Limits.OpenFiles, Workspace: s.Limits.Workspace},
+			Wall:   s.Limits.Wall, Output: int(s.Limits.Output), Slots: s.Shadows + 8,
+		},
+	}
+	for _, c := range []struct {
+		from CaseSpec
+		to   *orchestrator.Cases
+	}{{s.Train, &p.Train}, {s.Validate, &p.Validate}, {s.Holdout, &p.Holdout}} {
+		if *c.to, err = c.from.cases(); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// Identify completes a record with its spec's hash and the run's id, which is
+// derived from spec, agent, seed, generations, budget, runtime and repeat.
+func (s *Spec) Identify(r *orchestrator.RunRecord) {
+	r.Name, r.Variant = s.Name, s.Variant
+	r.Seed, r.Generations, r.Budget = s.Seed, s.Search.Generations, s.Search.Budget
+	r.Spec, r.SpecHash = s.JSON()
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%d/%d/%s/%d", r.SpecHash, r.Agent, r.Seed, r.Generations, r.Budget, r.Runtime, r.Repeat))
+	r.ID = s.Name
+	if s.Variant != "" {
+		r.ID += "-" + s.Variant
+	}
+	r.ID += "-" + hex.EncodeToString(sum[:6])
+}

@@ -1,0 +1,321 @@
+package experiments
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"jird/snapshots/sexpr"
+)
+
+// Fault is one thing wrong in a file, with its place and its cure.
+type Fault struct {
+	File         string
+	Line, Column int // from 1; 0 where the whole file is meant
+	Msg          string
+}
+
+func (f Fault) String() string {
+	if f.Line == 0 {
+		return f.File + ": " + f.Msg
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Msg)
+}
+
+// SpecError is everything that is wrong with a spec, at once.
+type SpecError struct{ Faults []Fault }
+
+func (e *SpecError) Error() string {
+	lines := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		lines[i] = f.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// reader walks a YAML document and collects faults instead of stopping at one.
+type reader struct {
+	file   string
+	faults []Fault
+}
+
+func (r *reader) fault(n ast.Node, format string, args ...any) {
+	f := Fault{File: r.file, Msg: fmt.Sprintf(format, args...)}
+	if n != nil && n.GetToken() != nil {
+		f.Line, f.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
+	}
+	r.faults = append(r.faults, f)
+}
+
+// parse returns the one document of a file, or nil after a fault.
+func (r *reader) parse(data []byte) ast.Node {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		r.fault(nil, "not YAML: %s", strings.TrimSpace(err.Error()))
+		return nil
+	}
+	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+		r.fault(nil, "one YAML document is wanted")
+		return nil
+	}
+	return file.Docs[0].Body
+}
+
+type pair struct {
+	key   string
+	node  ast.Node // of the key
+	value ast.Node
+}
+
+func (r *reader) pairs(n ast.Node, what string) []pair {
+	var values []*ast.MappingValueNode
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		values = n.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{n}
+	default:
+		r.fault(n, "%s must be a mapping of keys to values", what)
+		return nil
+	}
+	var all []pair
+	for _, v := range values {
+		key := v.Key.String()
+		if s, ok := v.Key.(*ast.StringNode); ok {
+			key = s.Value
+		}
+		if slices.ContainsFunc(all, func(p pair) bool { return p.key == key }) {
+			r.fault(v.Key, "%s stands twice; keep one", key)
+			continue
+		}
+		all = append(all, pair{key, v.Key, v.Value})
+	}
+	return all
+}
+
+// field reads one value into its place.
+type field func(n ast.Node, name string)
+
+// object reads a mapping by the fields it may have.
+func (r *reader) object(n ast.Node, what string, fields map[string]field) {
+	for _, p := range r.pairs(n, what) {
+		read, ok := fields[p.key]
+		if !ok {
+			var known []string
+			for k := range fields {
+				known = append(known, k)
+			}
+			r.fault(p.node, "%s has no key %q; %s", what, p.key, suggest(p.key, known))
+			continue
+		}
+		read(p.value, p.key)
+	}
+}
+
+// suggest names the nearest key, or all.
+func suggest(key string, known []string) string {
+	slices.Sort(known)
+	for _, k := range known {
+		if distance(key, k) <= 2 {
+			return fmt.Sprintf("did you mean %q?", k)
+		}
+	}
+	return "use " + strings.Join(known, ", ")
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range a {
+		previous := row[0]
+		row[0] = i + 1
+		for j := range b {
+			cost := previous
+			if a[i] != b[j] {
+				cost++
+			}
+			previous = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func (r *reader) text(to *string) field {
+	return func(n ast.Node, name string) {
+		if s, ok := n.(*ast.StringNode); ok {
+			*to = s.Value
+			return
+		}
+		r.fault(n, "%s must be a text, not %s", name, n.String())
+	}
+}
+
+func (r *reader) oneOf(to *string, allowed ...string) field {
+	return func(n ast.Node, name string) {
+		if s, ok := n.(*ast.StringNode); ok && slices.Contains(allowed, s.Value) {
+			*to = s.Value
+			return
+		}
+		r.fault(n, "%s must be one of %s, not %s", name, strings.Join(allowed, ", "), n.String())
+	}
+}
+
+func (r *reader) integer(to *int, low, high int) field {
+	return func(n ast.Node, name string) {
+		v, ok := wholeNumber(n)
+		if !ok || v < int64(low) || v > int64(high) {
+			r.fault(n, "%s must be a whole number from %d to %d, not %s", name, low, high, n.String())
+			return
+		}
+		*to = int(v)
+	}
+}
+
+func wholeNumber(n ast.Node) (int64, bool) {
+	i, ok := n.(*ast.IntegerNode)
+	if !ok {
+		return 0, false
+	}
+	switch v := i.Value.(type) {
+	case int64:
+		return v, true
+	case uint64:
+		return int64(v), v <= math.MaxInt64
+	}
+	return 0, false
+}
+
+func (r *reader) real(to *float64, low, high float64) field {
+	return func(n ast.Node, name string) {
+		v, ok := realNumber(n)
+		if !ok || !(v >= low && v <= high) {
+			r.fault(n, "%s must be a number from %g to %g, not %s", name, low, high, n.String())
+			return
+		}
+		*to = v
+	}
+}
+
+func realNumber(n ast.Node) (float64, bool) {
+	if f, ok := n.(*ast.FloatNode); ok {
+		return f.Value, !math.IsNaN(f.Value) && !math.IsInf(f.Value, 0)
+	}
+	v, ok := wholeNumber(n)
+	return float64(v), ok
+}
+
+func (r *reader) boolean(to *bool) field {
+	return func(n ast.Node, name string) {
+		b, ok := n.(*ast.BoolNode)
+		if !ok {
+			r.fault(n, "%s must be true or false, not %s", name, n.String())
+			return
+		}
+		*to = b.Value
+	}
+}
+
+func (r *reader) duration(to *time.Duration) field {
+	return func(n ast.Node, name string) {
+		s, ok := n.(*ast.StringNode)
+		if ok {
+			if d, err := time.ParseDuration(s.Value); err == nil && d >= 0 {
+				*to = d
+				return
+			}
+		}
+		r.fault(n, "%s must be a duration such as 90s or 10m, not %s", name, n.String())
+	}
+}
+
+// bytes reads a size such as 64MiB, or none.
+func (r *reader) bytes(to *int64) field {
+	return func(n ast.Node, name string) {
+		if s, ok := n.(*ast.StringNode); ok {
+			if s.Value == "none" {
+				*to = 0
+				return
+			}
+			for suffix, unit := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+				var v int64
+				if _, err := fmt.Sscanf(s.Value, "%d"+suffix, &v); err == nil && fmt.Sprintf("%d%s", v, suffix) == s.Value && v > 0 && v < 1<<20 {
+					*to = v * unit
+					return
+				}
+			}
+		}
+		r.fault(n, "%s must be a size such as 64MiB, not %s", name, n.String())
+	}
+}
+
+func (r *reader) list(each func(n ast.Node)) field {
+	return func(n ast.Node, name string) {
+		s, ok := n.(*ast.SequenceNode)
+		if !ok {
+			r.fault(n, "%s must be a list, not %s", name, n.String())
+			return
+		}
+		for _, v := range s.Values {
+			each(v)
+		}
+	}
+}
+
+// expression reads an S-expression written as YAML text, such as (- a b).
+func (r *reader) expression(n ast.Node) (sexpr.Value, bool) {
+	text := n.String()
+	if s, ok := n.(*ast.StringNode); ok {
+		text = s.Value
+	}
+	v, err := sexpr.Read([]byte(text))
+	if err != nil {
+		r.fault(n, "%s is not an expression: %v", text, err)
+		return nil, false
+	}
+	return v, true
+}
+
+// datum turns YAML into what a referee gets: a mapping becomes an association
+// list with symbols as keys.
+func (r *reader) datum(n ast.Node) sexpr.Value {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return sexpr.String(n.Value)
+	case *ast.BoolNode:
+		return sexpr.Bool(n.Value)
+	case *ast.FloatNode:
+		return sexpr.Float(n.Value)
+	case *ast.IntegerNode:
+		if v, ok := wholeNumber(n); ok {
+			return sexpr.NewInt(v)
+		}
+	case *ast.SequenceNode:
+		list := sexpr.List{}
+		for _, v := range n.Values {
+			list = append(list, r.datum(v))
+		}
+		return list
+	case *ast.MappingNode, *ast.MappingValueNode:
+		list := sexpr.List{}
+		for _, p := range r.pairs(n, "recipe") {
+			switch v := r.datum(p.value).(type) {
+			case sexpr.List:
+				list = append(list, append(sexpr.List{sexpr.Symbol(p.key)}, v...))
+			default:
+				list = append(list, sexpr.Dotted{Items: []sexpr.Value{sexpr.Symbol(p.key)}, Tail: v})
+			}
+		}
+		return list
+	}
+	r.fault(n, "%s cannot be given to a referee: use text, numbers, true, false, lists and mappings", n.String())
+	return sexpr.Bool(false)
+}
