@@ -11,6 +11,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -142,10 +144,13 @@ func Load(path, variant string) (*Spec, error) {
 	}
 	r.complete(root, path, &spec)
 	if len(r.faults) > 0 {
+		slices.SortStableFunc(r.faults, func(a, b Fault) int { return a.Line - b.Line })
 		return nil, &SpecError{r.faults}
 	}
 	return &spec, nil
 }
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 
 // variants checks all of them and applies the wanted one.
 func (r *reader) variants(n ast.Node, spec *Spec, wanted string) {
@@ -300,13 +305,22 @@ func (r *reader) evolve(e *Evolve) field {
 // complete checks what no single key can: what is missing, and what does not
 // fit together.
 func (r *reader) complete(root ast.Node, path string, s *Spec) {
-	for what, missing := range map[string]bool{
-		"name": s.Name == "", "agent": s.Agent == "", "evolve.file": s.Evolve.File == "", "cases.train": s.Train.Count == 0,
-		"cases.holdout": s.Holdout.Count == 0,
+	for _, need := range []struct {
+		what    string
+		missing bool
+	}{
+		{"name", s.Name == ""}, {"agent", s.Agent == ""}, {"evolve.file", s.Evolve.File == ""},
+		{"cases.train", s.Train.Count == 0}, {"cases.holdout", s.Holdout.Count == 0},
 	} {
-		if missing {
-			r.fault(root, "%s is missing; see `jird help spec`, or the packer example", what)
+		if need.missing {
+			r.fault(root, "%s is missing; see the packer example for what it says", need.what)
 		}
+	}
+	if s.Name != "" && !namePattern.MatchString(s.Name) {
+		r.fault(root, "name %q must be of letters, digits, - and _: it names runs and refs", s.Name)
+	}
+	if s.StopFile != "" && !filepath.IsAbs(s.StopFile) {
+		s.StopFile = filepath.Join(filepath.Dir(path), s.StopFile)
 	}
 	if s.Validate.Count == 0 {
 		s.Validate = s.Train

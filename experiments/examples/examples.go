@@ -1,0 +1,51 @@
+// Package examples holds complete experiments that run at once.
+package examples
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+//go:embed packer
+var files embed.FS
+
+// Names lists the examples.
+func Names() []string {
+	var names []string
+	entries, _ := files.ReadDir(".") // embedded: it is there
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Write copies an example into a folder that is new or empty.
+func Write(name, dir string) error {
+	sub, err := fs.Sub(files, name)
+	if err == nil {
+		_, err = fs.Stat(sub, "experiment.yaml")
+	}
+	if err != nil {
+		return fmt.Errorf("there is no example %q; use one of %v", name, Names())
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s is not empty; name a new folder", dir)
+	}
+	return fs.WalkDir(sub, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, path)
+		if d.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		data, err := fs.ReadFile(sub, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, data, 0o644)
+	})
+}

@@ -1,0 +1,226 @@
+package ledger
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"jird/orchestrator"
+	"jird/population"
+	"jird/population/ga"
+)
+
+// Info is a run as a list shows it.
+type Info struct {
+	Run         string  `json:"run"`
+	Status      string  `json:"status"`
+	Stop        string  `json:"stop"`
+	Runtime     string  `json:"runtime"`
+	Seed        uint64  `json:"seed"`
+	Generations int     `json:"generations"` // whole ones so far
+	Evaluations int     `json:"evaluations"`
+	ShadowsPeak int     `json:"shadows_peak"`
+	Seconds     float64 `json:"seconds"`
+	Promoted    *bool   `json:"promoted"` // null while undecided
+	Reason      string  `json:"reason"`
+}
+
+// Runs lists all runs, oldest first.
+func (l *Ledger) Runs() ([]Info, error) {
+	rows, err := l.db.Query(`SELECT run.id, status, stop, runtime, seed, coalesce(max(g.number), 0), coalesce(max(g.evaluations), 0), shadows_peak, place.elapsed,
+		(SELECT decided FROM decision WHERE decision.run = run.id ORDER BY number DESC LIMIT 1)
+		FROM run JOIN place ON place.run = run.id LEFT JOIN generation g ON g.run = run.id GROUP BY run.id ORDER BY place.started, run.id`)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	defer rows.Close()
+	all := []Info{}
+	for rows.Next() {
+		var i Info
+		var elapsed, seed int64
+		var decided sql.NullString
+		if err := rows.Scan(&i.Run, &i.Status, &i.Stop, &i.Runtime, &seed, &i.Generations, &i.Evaluations, &i.ShadowsPeak, &elapsed, &decided); err != nil {
+			return nil, fmt.Errorf("ledger: %w", err)
+		}
+		i.Seed, i.Seconds = uint64(seed), time.Duration(elapsed).Seconds()
+		if decided.Valid {
+			var v verdict
+			if err := json.Unmarshal([]byte(decided.String), &v); err != nil {
+				return nil, fmt.Errorf("ledger: run %s: %w", i.Run, err)
+			}
+			i.Promoted, i.Reason = &v.Promoted, v.Reason
+		}
+		all = append(all, i)
+	}
+	return all, rows.Err()
+}
+
+// Load implements orchestrator.Recorder.
+func (l *Ledger) Load(run string) (*orchestrator.Stored, error) {
+	s := &orchestrator.Stored{}
+	r := &s.Run
+	var seed, budget int64
+	var started string
+	err := l.db.QueryRow(`SELECT id, name, variant, spec, spec_hash, agent, evaluator, runtime, seed, generations, budget, repeat, status, stop, started
+		FROM run JOIN place ON place.run = run.id WHERE id = ?`, run).Scan(&r.ID, &r.Name, &r.Variant, &r.Spec, &r.SpecHash, &r.Agent,
+		&r.Evaluator, &r.Runtime, &seed, &r.Generations, &budget, &r.Repeat, &s.Status, &s.Stop, &started)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("there is no run %s in the ledger; `jird status` lists them", run)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	r.Seed, r.Budget = uint64(seed), time.Duration(budget)
+	if s.Started, err = time.Parse(time.RFC3339, started); err != nil {
+		return nil, fmt.Errorf("ledger: run %s: %w", run, err)
+	}
+	if s.Last, err = l.last(run); err != nil {
+		return nil, err
+	}
+	var elapsed sql.NullInt64
+	if err := l.db.QueryRow("SELECT max(elapsed) FROM timing WHERE run = ?", run).Scan(&elapsed); err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	s.Elapsed = time.Duration(elapsed.Int64)
+	return s, nil
+}
+
+func (l *Ledger) last(run string) (*ga.State, error) {
+	var islands, best string
+	s := &ga.State{}
+	err := l.db.QueryRow("SELECT number, evaluations, stagnant, islands, best FROM generation WHERE run = ? ORDER BY number DESC LIMIT 1", run).
+		Scan(&s.Generation, &s.Evaluations, &s.Stagnant, &islands, &best)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	var cohorts [][]member
+	var hall []member
+	if err := errors.Join(json.Unmarshal([]byte(islands), &cohorts), json.Unmarshal([]byte(best), &hall)); err != nil {
+		return nil, fmt.Errorf("ledger: run %s, generation %d is damaged: %w", run, s.Generation, err)
+	}
+	genomes, outcomes, err := l.genomes(run)
+	if err != nil {
+		return nil, err
+	}
+	restore := func(members []member) ([]ga.Member, error) {
+		var all []ga.Member
+		for _, m := range members {
+			if len(m) < 2 || genomes[m[0]] == nil {
+				return nil, fmt.Errorf("ledger: run %s, generation %d names a genome that is not there", run, s.Generation)
+			}
+			all = append(all, ga.Member{Genome: genomes[m[0]], Outcome: outcomes[m[0]], Op: m[1], Parents: m[2:]})
+		}
+		return all, nil
+	}
+	for _, c := range cohorts {
+		cohort, err := restore(c)
+		if err != nil {
+			return nil, err
+		}
+		s.Islands = append(s.Islands, cohort)
+	}
+	s.Best, err = restore(hall)
+	return s, err
+}
+
+// genomes returns all genomes of a run with their training outcomes.
+func (l *Ledger) genomes(run string) (map[string]*population.Genome, map[string]population.Outcome, error) {
+	var spec string
+	if err := l.db.QueryRow("SELECT spec FROM run WHERE id = ?", run).Scan(&spec); err != nil {
+		return nil, nil, fmt.Errorf("ledger: %w", err)
+	}
+	grammar, err := l.grammar(spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows, err := l.db.Query("SELECT hash, source, status, detail, steps, scores FROM genome WHERE run = ? ORDER BY sequence", run)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ledger: %w", err)
+	}
+	defer rows.Close()
+	genomes, outcomes := map[string]*population.Genome{}, map[string]population.Outcome{}
+	for rows.Next() {
+		var hash, source, scores string
+		var o population.Outcome
+		if err := rows.Scan(&hash, &source, &o.Status, &o.Detail, &o.Steps, &scores); err != nil {
+			return nil, nil, fmt.Errorf("ledger: %w", err)
+		}
+		var all [][2]float64
+		if err := json.Unmarshal([]byte(scores), &all); err != nil {
+			return nil, nil, fmt.Errorf("ledger: genome %s of run %s: %w", hash, run, err)
+		}
+		o.Scores = unpairs(all)
+		g, err := grammar.Parse([]byte(source))
+		if err == nil && g.Hash() != hash {
+			err = errors.New("its text has another hash")
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("ledger: genome %s of run %s: %w", hash, run, err)
+		}
+		genomes[hash], outcomes[hash] = g, o
+	}
+	return genomes, outcomes, rows.Err()
+}
+
+// Outcomes implements orchestrator.Recorder.
+func (l *Ledger) Outcomes(run string) (map[string]population.Outcome, error) {
+	_, outcomes, err := l.genomes(run)
+	return outcomes, err
+}
+
+// exports are the tables of a run that depend on nothing but its inputs, each
+// with the order of its rows. Every row becomes one JSON object.
+var exports = []struct{ table, query string }{
+	{"run", "SELECT json_object('table','run','id',id,'name',name,'variant',variant,'spec',json(spec),'spec_hash',spec_hash,'agent',agent,'evaluator',evaluator,'runtime',runtime,'seed',seed,'generations',generations,'budget',budget,'repeat',repeat) FROM run WHERE id=?"},
+	{"genome", "SELECT json_object('table','genome','sequence',sequence,'hash',hash,'source',source,'generation',generation,'operator',operator,'parents',json(parents),'status',status,'detail',detail,'steps',steps,'scores',json(scores)) FROM genome WHERE run=? ORDER BY sequence"},
+	{"generation", "SELECT json_object('table','generation','number',number,'evaluations',evaluations,'stagnant',stagnant,'islands',json(islands),'best',json(best)) FROM generation WHERE run=? ORDER BY number"},
+	{"measurement", "SELECT json_object('table','measurement','purpose',purpose,'hash',hash,'source',source,'status',status,'detail',detail,'steps',steps,'scores',json(scores)) FROM measurement WHERE run=? ORDER BY purpose, hash"},
+	{"decision", "SELECT json_object('table','decision','number',number,'declared',json(declared),'decided',json(decided)) FROM decision WHERE run=? ORDER BY number"},
+}
+
+// Export writes a run as JSON Lines. Equal runs export equal bytes, whatever the
+// time, the place and the number of workers.
+func (l *Ledger) Export(w io.Writer, run string) error {
+	if _, err := l.Load(run); err != nil {
+		return err
+	}
+	for _, e := range exports {
+		if err := l.exportTable(w, run, e.query); err != nil {
+			return fmt.Errorf("exporting %s of run %s: %w", e.table, run, err)
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) exportTable(w io.Writer, run, query string) error {
+	rows, err := l.db.Query(query, run)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, line+"\n"); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Repeats counts the runs of a spec on an agent by which an equal next one is
+// told apart.
+func (l *Ledger) Repeats(r orchestrator.RunRecord) (int, error) {
+	var n int
+	err := l.db.QueryRow("SELECT count(*) FROM run WHERE spec_hash=? AND agent=? AND seed=? AND generations=? AND budget=? AND runtime=?",
+		r.SpecHash, r.Agent, int64(r.Seed), r.Generations, int64(r.Budget), r.Runtime).Scan(&n)
+	return n, err
+}

@@ -1,0 +1,114 @@
+// Package ledger keeps the history of runs in SQLite: every genome once with its
+// parents and operator, every score, every decision with its evidence.
+//
+// Each whole generation is one transaction keyed by run and number: it is there
+// or it is not, and a run resumes from the last one. What depends on time, place
+// or the number of workers lives in tables of its own (place, timing) and is
+// never exported. Several processes may write different runs at once.
+package ledger
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // the database, without cgo
+
+	"jird/orchestrator"
+	"jird/population"
+)
+
+// version of the schema, in SQLite's user_version.
+const version = 1
+
+const schema = `
+CREATE TABLE run (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, variant TEXT NOT NULL, spec TEXT NOT NULL, spec_hash TEXT NOT NULL,
+  agent TEXT NOT NULL, evaluator TEXT NOT NULL, runtime TEXT NOT NULL, seed INTEGER NOT NULL,
+  generations INTEGER NOT NULL, budget INTEGER NOT NULL, repeat INTEGER NOT NULL);
+CREATE TABLE place (
+  run TEXT PRIMARY KEY REFERENCES run(id), started TEXT NOT NULL, status TEXT NOT NULL, stop TEXT NOT NULL DEFAULT '',
+  shadows_peak INTEGER NOT NULL DEFAULT 0, isolation TEXT NOT NULL DEFAULT '', elapsed INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE generation (
+  run TEXT NOT NULL REFERENCES run(id), number INTEGER NOT NULL, evaluations INTEGER NOT NULL, stagnant INTEGER NOT NULL,
+  islands TEXT NOT NULL, best TEXT NOT NULL, PRIMARY KEY (run, number)) WITHOUT ROWID;
+CREATE TABLE timing (
+  run TEXT NOT NULL REFERENCES run(id), generation INTEGER NOT NULL, elapsed INTEGER NOT NULL, PRIMARY KEY (run, generation)) WITHOUT ROWID;
+CREATE TABLE genome (
+  run TEXT NOT NULL REFERENCES run(id), sequence INTEGER NOT NULL, hash TEXT NOT NULL, source TEXT NOT NULL,
+  generation INTEGER NOT NULL, operator TEXT NOT NULL, parents TEXT NOT NULL,
+  status TEXT NOT NULL, detail TEXT NOT NULL, steps INTEGER NOT NULL, scores TEXT NOT NULL,
+  PRIMARY KEY (run, sequence), UNIQUE (run, hash)) WITHOUT ROWID;
+CREATE TABLE measurement (
+  run TEXT NOT NULL REFERENCES run(id), purpose TEXT NOT NULL, hash TEXT NOT NULL, source TEXT NOT NULL,
+  status TEXT NOT NULL, detail TEXT NOT NULL, steps INTEGER NOT NULL, scores TEXT NOT NULL,
+  PRIMARY KEY (run, purpose, hash)) WITHOUT ROWID;
+CREATE TABLE decision (
+  run TEXT NOT NULL REFERENCES run(id), number INTEGER NOT NULL, declared TEXT NOT NULL, decided TEXT,
+  PRIMARY KEY (run, number)) WITHOUT ROWID;
+`
+
+// Ledger is an open ledger. Safe for concurrent use.
+type Ledger struct {
+	db      *sql.DB
+	grammar func(spec string) (*population.Grammar, error)
+}
+
+var _ orchestrator.Recorder = (*Ledger)(nil)
+
+// Open opens or makes the ledger in a file. The function gives the grammar of a
+// run from its recorded spec: genomes are stored as text.
+func Open(path string, grammar func(spec string) (*population.Grammar, error)) (*Ledger, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	// FULL: a generation that was reported as written survives a power cut.
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate")
+	if err != nil {
+		return nil, fmt.Errorf("opening the ledger %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1)
+	l := &Ledger{db: db, grammar: grammar}
+	if err := l.migrate(path); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Close closes the ledger.
+func (l *Ledger) Close() error { return l.db.Close() }
+
+func (l *Ledger) migrate(path string) error {
+	return l.write(func(tx *sql.Tx) error {
+		var found int
+		if err := tx.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
+			return fmt.Errorf("%s is not a ledger, or damaged: %w; move it away to start a new one", path, err)
+		}
+		switch {
+		case found == version:
+			return nil
+		case found > version:
+			return fmt.Errorf("%s was written by a newer jird (ledger version %d, this one knows %d): use that jird", path, found, version)
+		}
+		_, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d;", version))
+		return err
+	})
+}
+
+// write runs one transaction: all of it is kept, or nothing.
+func (l *Ledger) write(f func(*sql.Tx) error) error {
+	tx, err := l.db.Begin()
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	if err := f(tx); err != nil {
+		_ = tx.Rollback() // the first error says why
+		return fmt.Errorf("ledger: %w", err)
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	return nil
+}
