@@ -1,0 +1,123 @@
+// Command jird evolves the code of a Scheme agent in forked, isolated shadows
+// and promotes the winner if it is truly better.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"jird/experiments"
+	"jird/orchestrator"
+	"jird/sandbox"
+	"jird/sandbox/isolation"
+	"jird/snapshots"
+)
+
+func main() {
+	sandbox.Stage()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := app().RunContext(ctx, os.Args)
+	stop()
+	if err != nil && err.Error() != "" {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			fmt.Fprintln(os.Stderr, "jird: "+line)
+		}
+	}
+	os.Exit(exitCode(err))
+}
+
+// Exit codes.
+const (
+	exitDone        = 0
+	exitFailed      = 1 // jird could not do its job
+	exitUsage       = 2
+	exitInvalid     = 3 // the spec or the agent is at fault
+	exitIsolation   = 6 // this machine cannot isolate as asked
+	exitDamaged     = 7 // a store is damaged
+	exitInterrupted = 130
+)
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ msg string }
+
+func (e usageError) Error() string { return e.msg }
+
+// errInterrupted ends a command whose result has been printed.
+var errInterrupted = errors.New("")
+
+func exitCode(err error) int {
+	var (
+		usage   usageError
+		spec    *experiments.SpecError
+		agent   *orchestrator.AgentError
+		load    *sandbox.LoadError
+		referee *orchestrator.RefereeError
+		damage  *snapshots.DamageError
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &spec), errors.As(err, &agent), errors.As(err, &load), errors.As(err, &referee):
+		return exitInvalid
+	case errors.Is(err, isolation.ErrUnavailable):
+		return exitIsolation
+	case errors.As(err, &damage):
+		return exitDamaged
+	}
+	return exitFailed
+}
+
+func app() *cli.App {
+	usage := func(_ *cli.Context, err error, _ bool) error {
+		return usageError{err.Error() + "; see jird help"}
+	}
+	a := &cli.App{
+		Name: "jird", Usage: "evolve a Scheme agent in isolated shadows, and promote what is truly better",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "home", Value: ".jird", EnvVars: []string{"JIRD_HOME"}, Usage: "state folder"}},
+		Commands: []*cli.Command{
+			initCommand(), runCommand(), resumeCommand(), evaluateCommand(), statusCommand(), reportCommand(),
+			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
+		},
+		OnUsageError:   usage,
+		ExitErrHandler: func(*cli.Context, error) {}, // only main exits
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageError{fmt.Sprintf("there is no command %q; see jird help", c.Args().First())}
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	return a
+}
+
+// parse puts flags that stand after arguments before them, as people type both.
+func wantArgs(c *cli.Context, names ...string) error {
+	if c.NArg() == len(names) {
+		return nil
+	}
+	return usageError{fmt.Sprintf("%s takes %s; flags come first; see jird %s --help", c.Command.FullName(), strings.Join(append(names, ""), " "), c.Command.FullName())}
+}
+
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "jird: "+format+"\n", args...)
+}
+
+// withLab runs f with the state folder open.
+func withLab(c *cli.Context, f func(*experiments.Lab) error) error {
+	lab, err := experiments.OpenLab(c.String("home"), say)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(lab), lab.Close())
+}
