@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -23,7 +24,7 @@ import (
 func main() {
 	sandbox.Stage()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := app().RunContext(ctx, os.Args)
+	err := app().RunContext(ctx, flagsFirst(os.Args))
 	stop()
 	if err != nil && err.Error() != "" {
 		for _, line := range strings.Split(err.Error(), "\n") {
@@ -101,12 +102,44 @@ func app() *cli.App {
 	return a
 }
 
-// parse puts flags that stand after arguments before them, as people type both.
+// flagsFirst puts the flags that stand after a command's arguments before them,
+// as the flag parser wants it and people do not. All our flags but help take a
+// value.
+func flagsFirst(args []string) []string {
+	var words, flags []string
+	at := 1
+	for ; at < len(args) && strings.HasPrefix(args[at], "-"); at++ { // the program's own
+		if !strings.Contains(args[at], "=") && !isHelp(args[at]) {
+			at++
+		}
+	}
+	start := min(at, len(args))
+	for ; at < len(args) && args[at] != "--"; at++ {
+		if !strings.HasPrefix(args[at], "-") || args[at] == "-" {
+			words = append(words, args[at])
+			continue
+		}
+		flags = append(flags, args[at])
+		if !strings.Contains(args[at], "=") && !isHelp(args[at]) && at+1 < len(args) {
+			at++
+			flags = append(flags, args[at])
+		}
+	}
+	depth := 1
+	if len(words) > 1 && (words[0] == "ledger" || words[0] == "snapshot") {
+		depth = 2 // the command's name has two words
+	}
+	depth = min(depth, len(words))
+	return slices.Concat(args[:start], words[:depth], flags, words[depth:], args[min(at, len(args)):])
+}
+
+func isHelp(arg string) bool { return arg == "-h" || arg == "--help" }
+
 func wantArgs(c *cli.Context, names ...string) error {
 	if c.NArg() == len(names) {
 		return nil
 	}
-	return usageError{fmt.Sprintf("%s takes %s; flags come first; see jird %s --help", c.Command.FullName(), strings.Join(append(names, ""), " "), c.Command.FullName())}
+	return usageError{fmt.Sprintf("%s takes %s; see jird %s --help", c.Command.FullName(), strings.Join(append(names, ""), " "), c.Command.FullName())}
 }
 
 func say(format string, args ...any) {

@@ -1,0 +1,29 @@
+# Two commands matter: make evolve, and make test. Both set up what is missing.
+GO ?= go
+
+.PHONY: setup build evolve test bench lint study clean
+
+setup:
+	@./setup.sh
+
+build:
+	$(GO) build -o bin/jird ./cmd/jird
+
+evolve: setup build
+	./bin/jird run experiments/examples/packer/experiment.yaml --budget 90s --workers 2
+
+test: setup
+	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
+
+bench: setup
+	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/
+
+study: setup build
+	./experiments/study.sh
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(GO) vet ./...
+
+clean:
+	rm -rf bin
