@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -65,45 +64,49 @@ func options(t testing.TB, kind string, level isolation.Level) Options {
 	if err != nil {
 		t.Skipf("skipped: %v", err)
 	}
-	o := Options{Runtime: r, Policy: isolation.Policy{Level: level}, Wall: 20 * time.Second}
+	if level == isolation.Full {
+		if _, err := isolation.Decide(isolation.Policy{Level: level}, isolation.Probe()); err != nil {
+			t.Skipf("skipped: %v", err)
+		}
+	}
+	o := Options{Runtime: r, Policy: isolation.Policy{Level: level, Workspace: 4 << 20}, Wall: 20 * time.Second, Output: 4 << 10, Slots: 8}
 	o.Compiler = &Compiler{Runtime: r, Cache: cacheDir, Level: level}
 	return o
 }
 
-func TestTry(t *testing.T) {
-	o := options(t, "fork", isolation.Level(cmp.Or(os.Getenv("LV"), "full")))
-	z, err := OpenZygote(t.Context(), o, packer(t))
+// engine opens an image as the kind says.
+func engine(t testing.TB, kind string, o Options, im Image) Engine {
+	t.Helper()
+	var e Engine
+	var err error
+	if kind == "fork" {
+		e, err = OpenZygote(context.Background(), o, im)
+	} else {
+		e, err = OpenSpawner(context.Background(), o, im)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer z.Close()
-	t.Log(z.Cases())
-	begin := time.Now()
-	var all []*Shadow
-	for range 50 {
-		s, err := z.Start(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, s)
+	t.Cleanup(e.Close)
+	return e
+}
+
+func shadow(t testing.TB, e Engine) *Shadow {
+	t.Helper()
+	s, err := e.Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Log("50 shadows", time.Since(begin))
-	for _, s := range all[:3] {
-		begin := time.Now()
-		v, err := s.Ask(t.Context(), read(t, "(score 10000000 0 10 ((real (define (priority item remaining) (- item remaining)))))"))
-		t.Log(time.Since(begin), err, show(v))
-		v, err = s.Ask(t.Context(), read(t, "(call (place 42))"))
-		t.Log(err, show(v))
-		v, err = s.Ask(t.Context(), read(t, `(eval (open-input-file "/etc/passwd"))`))
-		t.Log(err, show(v))
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// eval has a shadow evaluate an expression that answers.
+func eval(t testing.TB, s *Shadow, text string) string {
+	t.Helper()
+	v, err := s.Ask(context.Background(), sexpr.List{symbol("eval"), read(t, text)})
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
 	}
-	begin = time.Now()
-	for _, s := range all {
-		t.Log(s.Close())
-		break
-	}
-	for _, s := range all {
-		s.Close()
-	}
-	t.Log("closed", time.Since(begin))
+	return show(v)
 }

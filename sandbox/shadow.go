@@ -24,7 +24,7 @@ type Shadow struct {
 	Slot int
 
 	proc   *os.Process
-	chan3  *os.File
+	frames  *os.File
 	stdout *tail
 	stderr *tail
 	pipes  sync.WaitGroup
@@ -129,7 +129,7 @@ func (c *channels) closeAll() {
 // waits for it.
 func adopt(proc *os.Process, slot int, c *channels, output int, limit time.Duration, onExit func()) *Shadow {
 	s := &Shadow{
-		PID: proc.Pid, Slot: slot, proc: proc, chan3: c.frames, limit: limit,
+		PID: proc.Pid, Slot: slot, proc: proc, frames: c.frames, limit: limit,
 		stdout: &tail{limit: output}, stderr: &tail{limit: output},
 		exited: make(chan struct{}), onExit: onExit,
 	}
@@ -212,18 +212,19 @@ func (s *Shadow) Ask(ctx context.Context, request sexpr.Value) (sexpr.Value, err
 }
 
 func (s *Shadow) exchange(ctx context.Context, request sexpr.Value) (sexpr.Value, error) {
-	stop := context.AfterFunc(ctx, func() { _ = s.chan3.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = s.frames.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if request != nil {
-		if err := wire.Write(s.chan3, request); err != nil {
+		if err := wire.Write(s.frames, request); err != nil {
 			return nil, err
 		}
 	}
-	return wire.Read(s.chan3)
+	return wire.Read(s.frames)
 }
 
-// greet reads the hello and refuses a shadow that is not confined.
-func (s *Shadow) greet(ctx context.Context) error {
+// greet reads the hello and, where it should be confined, refuses a shadow that
+// is not.
+func (s *Shadow) greet(ctx context.Context, confined bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	hello, err := s.exchange(ctx, nil)
@@ -236,7 +237,7 @@ func (s *Shadow) greet(ctx context.Context) error {
 		s.Kill()
 		return fmt.Errorf("shadow %d did not start: it does not speak version %d of the protocol", s.PID, wire.Version)
 	}
-	if !sexpr.Equal(list[3], number(0)) {
+	if confined && !sexpr.Equal(list[3], number(0)) {
 		s.Kill()
 		mask, _ := sexpr.Canonical(list[3])
 		return fmt.Errorf("shadow %d is not confined: its probe reached what it must not (mask %s: 1 file, 2 socket, 4 signal, 8 root); nothing was run in it", s.PID, mask)
@@ -268,7 +269,7 @@ func (s *Shadow) Close() Exit {
 // fd is for shutdown(2), which ends the conversation while a read may be
 // waiting; the File stays open and owned.
 func (s *Shadow) fd() (fd uintptr) {
-	raw, err := s.chan3.SyscallConn()
+	raw, err := s.frames.SyscallConn()
 	if err != nil {
 		return ^uintptr(0)
 	}
@@ -281,6 +282,6 @@ func (s *Shadow) fd() (fd uintptr) {
 func (s *Shadow) Kill() Exit {
 	_ = s.proc.Kill()
 	<-s.exited
-	_ = s.chan3.Close()
+	_ = s.frames.Close()
 	return s.exit
 }

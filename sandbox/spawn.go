@@ -75,9 +75,9 @@ func (sp *Spawner) spawn(ctx context.Context) (*Shadow, []string, error) {
 	}
 	c.closeTheirs()
 	s := adopt(p.cmd.Process, 0, c, o.Output, o.Wall, p.cleanup)
-	cases, err := readReady(ctx, s.chan3, o.Wall)
+	cases, err := readReady(ctx, s.frames, o.Wall)
 	if err == nil {
-		err = s.greet(ctx)
+		err = s.greet(ctx, plan.Level == isolation.Full)
 	}
 	if err != nil {
 		exit := s.Kill()

@@ -141,7 +141,7 @@ func (z *Zygote) Start(ctx context.Context) (*Shadow, error) {
 		z.free(slot)
 		return nil, fmt.Errorf("forking a shadow: %w", err)
 	}
-	if err := s.greet(ctx); err != nil {
+	if err := s.greet(ctx, z.plan.Level == isolation.Full); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"github.com/elastic/go-seccomp-bpf"
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 )
 
 // What a Scheme runtime needs to compute, collect and answer; everything else
@@ -52,13 +54,17 @@ const cloneShadow = 0x8000 | 17
 // struct sock_filter in the machine's byte order.
 func ShadowFilter() ([]byte, error) {
 	policy := shadowPolicy()
+	return assemble(&policy)
+}
+
+func assemble(policy *seccomp.Policy) ([]byte, error) {
 	program, err := policy.Assemble()
 	if err != nil {
-		return nil, fmt.Errorf("assembling the shadow's seccomp filter: %w", err)
+		return nil, fmt.Errorf("assembling a seccomp filter: %w", err)
 	}
 	raw, err := bpf.Assemble(program)
 	if err != nil {
-		return nil, fmt.Errorf("assembling the shadow's seccomp filter: %w", err)
+		return nil, fmt.Errorf("assembling a seccomp filter: %w", err)
 	}
 	var b bytes.Buffer
 	for _, in := range raw {
@@ -76,9 +82,9 @@ func shadowPolicy() seccomp.Policy {
 	}
 }
 
-// loadFilter confines the calling thread, which goes on to exec: to a zygote's calls, or to
-// those of a runtime that serves by itself.
-func loadFilter(zygote bool) error {
+// startFilter is the program for a process that goes on to exec a zygote, or a
+// runtime that serves by itself.
+func startFilter(zygote bool) ([]byte, error) {
 	policy := shadowPolicy()
 	policy.Syscalls = append(policy.Syscalls, seccomp.SyscallGroup{Action: seccomp.ActionAllow, Names: startCalls})
 	if zygote {
@@ -91,5 +97,16 @@ func loadFilter(zygote bool) error {
 			}},
 		})
 	}
-	return seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: policy})
+	return assemble(&policy)
+}
+
+// install confines the calling thread, which must have no_new_privs.
+func install(filter []byte) error {
+	const size = 8 // of struct sock_filter
+	program := unix.SockFprog{Len: uint16(len(filter) / size), Filter: (*unix.SockFilter)(unsafe.Pointer(&filter[0]))}
+	const setModeFilter = 1
+	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, setModeFilter, 0, uintptr(unsafe.Pointer(&program))); errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 
 	landlock "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
@@ -307,21 +308,36 @@ func (j Jail) restrict() error {
 	if err := j.landlock(); err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
+	filter, err := startFilter(j.Role == Zygote)
+	if err != nil {
+		return err
+	}
 	if j.Role == Server {
-		for _, l := range j.Plan.Rlimits {
-			limit := unix.Rlimit{Cur: uint64(l.Value), Max: uint64(l.Value)}
-			if err := unix.Setrlimit(l.Kind, &limit); err != nil {
-				return fmt.Errorf("setting resource limit %d: %w", l.Kind, err)
-			}
-		}
-		if j.Plan.Workspace > 0 {
-			if err := unix.Chdir(WorkDir + "/0"); err != nil {
-				return err
-			}
+		if err := j.limit(); err != nil {
+			return err
 		}
 	}
-	if err := loadFilter(j.Role == Zygote); err != nil {
+	if err := install(filter); err != nil {
 		return fmt.Errorf("seccomp: %w", err)
+	}
+	return nil
+}
+
+// limit sets the resource limits and enters the workspace of a process that
+// serves by itself. This Go process may hold more address space than is allowed
+// from then on, so nothing that needs much memory may follow.
+func (j Jail) limit() error {
+	if j.Plan.Workspace > 0 {
+		if err := unix.Chdir(WorkDir + "/0"); err != nil {
+			return err
+		}
+	}
+	debug.SetGCPercent(-1)
+	for _, l := range j.Plan.Rlimits {
+		limit := unix.Rlimit{Cur: uint64(l.Value), Max: uint64(l.Value)}
+		if err := unix.Setrlimit(l.Kind, &limit); err != nil {
+			return fmt.Errorf("setting resource limit %d: %w", l.Kind, err)
+		}
 	}
 	return nil
 }

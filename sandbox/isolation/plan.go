@@ -115,7 +115,6 @@ func Decide(p Policy, m Machine) (Plan, error) {
 	if plan.Heap == 0 {
 		plan.Heap = defaultHeap
 	}
-	plan.Rlimits = rlimits(p, plan.Heap)
 	switch p.Level {
 	case None:
 		return plan, nil
@@ -126,6 +125,7 @@ func Decide(p Policy, m Machine) (Plan, error) {
 	if missing := missing(m); len(missing) > 0 {
 		return Plan{}, fmt.Errorf("%w: this machine has no %s; run on a kernel that has it, or accept weaker isolation by name with --isolation none", ErrUnavailable, strings.Join(missing, ", no "))
 	}
+	plan.Rlimits = rlimits(p, plan.Heap)
 	plan.UserNamespace = !m.Root
 	plan.LandlockFS = landlockFS(m.Landlock)
 	if m.Landlock >= 4 {
@@ -161,14 +161,12 @@ func rlimits(p Policy, heap int64) []Rlimit {
 		{rlimitFSize, p.Workspace},
 		{rlimitCore, 0},
 		{rlimitNoFile, int64(files)},
+		{rlimitNProc, 0},
 		{rlimitMemlock, 0},
 		{rlimitAS, addressSpaceFactor*heap + addressSpaceBase},
 	}
 	if p.CPU > 0 {
 		limits = append(limits, Rlimit{rlimitCPU, int64((p.CPU + time.Second - 1) / time.Second)})
-	}
-	if p.Level == Full {
-		limits = append(limits, Rlimit{rlimitNProc, 0})
 	}
 	return limits
 }

@@ -388,18 +388,33 @@
 ;; ---------------------------------------------------------------------------
 ;; What a shadow answers.
 
+;; What can cross the wire: a value that jird's reader knows.
+(define (jird-datum? x)
+  (cond ((pair? x) (and (jird-datum? (car x)) (jird-datum? (cdr x))))
+        ((vector? x) (jird-datum? (vector->list x)))
+        ((number? x)
+         (or (and (integer? x) (exact? x))
+             (and (real? x) (inexact? x) (= x x) (< (abs x) 1.8e308))))
+        (else (or (null? x) (boolean? x) (symbol? x) (string? x) (char? x) (keyword? x)
+                  (u8vector? x)))))
+
+(define (jird-checked x)
+  (if (jird-datum? x)
+      x
+      (jird-fail "the answer cannot be sent: " (jird-cut (jird-show x) 80))))
+
 (define (jird-handle request)
   (with-exception-catcher
    (lambda (e) (set! jird-overlay #f) (list 'raised (jird-explain e)))
    (lambda ()
      (set! jird-fuel 1000000000000)
      (let ((reply (jird-call (lambda () ((jird-lookup 'agent-handle) request)))))
-       (list 'reply reply (reverse jird-effects))))))
+       (list 'reply (jird-checked reply) (jird-checked (reverse jird-effects)))))))
 
 (define (jird-eval expr)
   (with-exception-catcher
    (lambda (e) (list 'raised (jird-explain e)))
-   (lambda () (list 'value (eval expr)))))
+   (lambda () (list 'value (jird-checked (eval expr))))))
 
 (define (jird-answer request)
   (case (car request)

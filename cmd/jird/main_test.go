@@ -1,0 +1,380 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"jird/sandbox"
+	"jird/sandbox/isolation"
+)
+
+// asJird makes the test binary behave as the command.
+const asJird = "JIRD_TEST_AS_COMMAND"
+
+// sharedCache holds compiled objects, so that each state folder need not compile
+// them again.
+var sharedCache string
+
+func TestMain(m *testing.M) {
+	sandbox.Stage()
+	if os.Getenv(asJird) != "" {
+		main()
+		return
+	}
+	dir, err := os.MkdirTemp("", "jird-cache-")
+	if err != nil {
+		panic(err)
+	}
+	sharedCache = dir
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// place is a folder with an experiment and a state folder.
+type place struct {
+	t    testing.TB
+	dir  string
+	home string
+	env  []string
+}
+
+func newPlace(t testing.TB) *place {
+	t.Helper()
+	if _, err := sandbox.FindRuntime(t.Context(), "auto"); err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	if _, err := isolation.Decide(isolation.Policy{Level: isolation.Full}, isolation.Probe()); err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	p := &place{t: t, dir: t.TempDir()}
+	p.home = p.newHome("home")
+	p.ok("init", "p")
+	return p
+}
+
+func (p *place) newHome(name string) string {
+	p.t.Helper()
+	home := filepath.Join(p.dir, name)
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.Symlink(sharedCache, filepath.Join(home, "cache")); err != nil {
+		p.t.Fatal(err)
+	}
+	return home
+}
+
+func (p *place) command(args ...string) *exec.Cmd {
+	c := exec.Command(os.Args[0], args...)
+	c.Dir = p.dir
+	c.Env = append(append(os.Environ(), asJird+"=1", "JIRD_HOME="+p.home), p.env...)
+	return c
+}
+
+// run runs the command; it fails the test on another status than the given one.
+func (p *place) run(status int, args ...string) (stdout, stderr string) {
+	p.t.Helper()
+	c := p.command(args...)
+	var out, said bytes.Buffer
+	c.Stdout, c.Stderr = &out, &said
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		p.t.Fatal(err)
+	}
+	if got := c.ProcessState.ExitCode(); got != status {
+		p.t.Fatalf("jird %s: status %d, want %d\n%s%s", strings.Join(args, " "), got, status, out.String(), said.String())
+	}
+	return out.String(), said.String()
+}
+
+func (p *place) ok(args ...string) string {
+	p.t.Helper()
+	out, _ := p.run(0, args...)
+	return out
+}
+
+// small runs a short experiment; every field of its JSON by name.
+func (p *place) small(args ...string) map[string]any {
+	p.t.Helper()
+	all := append([]string{"run", "p/experiment.yaml", "--generations", "3", "--seed", "7", "--output", "json"}, args...)
+	var result map[string]any
+	if err := json.Unmarshal([]byte(p.ok(all...)), &result); err != nil {
+		p.t.Fatal(err)
+	}
+	return result
+}
+
+func (p *place) shrinkExperiment() {
+	p.t.Helper()
+	p.edit("p/experiment.yaml", "population: 100", "population: 25", "count: 100", "count: 20", "count: 40", "count: 10")
+}
+
+func (p *place) edit(name string, pairs ...string) {
+	p.t.Helper()
+	path := filepath.Join(p.dir, name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	text := string(data)
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(text, pairs[i]) {
+			p.t.Fatalf("%s does not contain %q", name, pairs[i])
+		}
+		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Same spec, seed and generations: the same ledger and winner, whatever the
+// number of workers and shadows.
+func TestLedgerIsTheSameForAnyWorkersAndShadows(t *testing.T) {
+	p := newPlace(t)
+	p.shrinkExperiment()
+	one := p.small("--workers", "1", "--shadows", "4")
+	first := p.ok("ledger", "export", one["run"].(string))
+	p.home = p.newHome("other")
+	two := p.small("--workers", "16", "--shadows", "64")
+	second := p.ok("ledger", "export", two["run"].(string))
+	if first != second {
+		t.Error("the exported ledgers differ: ", firstDifference(first, second))
+	}
+	if fmt.Sprint(one["winner"]) != fmt.Sprint(two["winner"]) {
+		t.Errorf("winners differ: %v, %v", one["winner"], two["winner"])
+	}
+	if strings.Count(first, `"table":"genome"`) < 200 {
+		t.Error("the ledger holds too few genomes to compare")
+	}
+}
+
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return fmt.Sprintf("line %d:\n%.300s\n%.300s", i+1, x[i], y[i])
+		}
+	}
+	return fmt.Sprintf("%d and %d lines", len(x), len(y))
+}
+
+// After capture the run needs nothing of the folder.
+func TestRunNeedsOnlyTheSnapshot(t *testing.T) {
+	p := newPlace(t)
+	p.shrinkExperiment()
+	p.ok("snapshot", "create", "packer", "p/agent")
+	if err := os.RemoveAll(filepath.Join(p.dir, "p/agent")); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.small(); r["evaluations"].(float64) < 200 {
+		t.Errorf("only %v evaluations", r["evaluations"])
+	}
+}
+
+// Without the interpreter there are no scores: no Go code evaluates a policy.
+func TestNoScoreWithoutTheInterpreter(t *testing.T) {
+	p := newPlace(t)
+	empty := t.TempDir()
+	p.env = []string{"PATH=" + empty}
+	_, said := p.run(1, "run", "p/experiment.yaml", "--generations", "1")
+	if !strings.Contains(said, "apt-get install gambc") {
+		t.Errorf("the message names no cure: %s", said)
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "c.json"), []byte(`{"a": {"capacity": 10, "items": [5]}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.run(1, "evaluate", "p/experiment.yaml", "--cases", "c.json")
+}
+
+// interrupted starts a run, sends it a signal once a few generations are done,
+// and returns its id.
+func (p *place) interrupted(sig os.Signal, generations string) (run string, c *exec.Cmd) {
+	p.t.Helper()
+	c = p.command("run", "p/experiment.yaml", "--generations", generations, "--seed", "7", "--output", "json")
+	if err := c.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		if time.Now().After(deadline) {
+			p.t.Fatal("no generation was done within a minute")
+		}
+		time.Sleep(50 * time.Millisecond)
+		var runs []struct {
+			Run         string
+			Generations int
+		}
+		out := p.ok("status", "--output", "json")
+		if err := json.Unmarshal([]byte(out), &runs); err != nil {
+			p.t.Fatal(err)
+		}
+		if len(runs) > 0 && runs[0].Generations >= 2 {
+			run = runs[0].Run
+			break
+		}
+	}
+	if err := c.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+	_ = c.Wait()
+	return run, c
+}
+
+// A run that was interrupted and resumed has the ledger of one that was not.
+func TestResumeEqualsUninterrupted(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(sig.String(), func(t *testing.T) {
+			p := newPlace(t)
+			p.shrinkExperiment()
+			const generations = "25"
+			run, c := p.interrupted(sig, generations)
+			if got := c.ProcessState.ExitCode(); sig == syscall.SIGINT && got != exitInterrupted {
+				t.Errorf("status %d after SIGINT, want %d", got, exitInterrupted)
+			}
+			waitForNone(t, p.dir)
+			p.ok("resume", run)
+			resumed := p.ok("ledger", "export", run)
+			p.home = p.newHome("whole")
+			p.ok("run", "p/experiment.yaml", "--generations", generations, "--seed", "7")
+			if whole := p.ok("ledger", "export", run); whole != resumed {
+				t.Error("the ledgers differ: ", firstDifference(whole, resumed))
+			}
+		})
+	}
+}
+
+// waitForNone fails if a Scheme process outlives its jird. Processes of other
+// tests are other jirds' children: these have no parent left but init.
+func waitForNone(t *testing.T, _ string) {
+	t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		orphans := orphanedSchemes(t)
+		if len(orphans) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Scheme processes outlive jird: %v", orphans)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func orphanedSchemes(t *testing.T) (pids []int) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		t.Fatal("cannot read /proc: ", err)
+	}
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has just ended
+		}
+		fields := strings.Fields(string(data))
+		if (fields[1] == "(gsi)" || fields[1] == "(gxi)") && fields[3] == "1" && fields[2] != "Z" {
+			pid, _ := strconv.Atoi(fields[0])
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// What a newcomer gets wrong is said so that it can be put right, with status 3.
+func TestInvalidInput(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		file  string
+		edits []string
+		says  []string
+	}{
+		{"agent does not load", "p/agent/agent.scm", []string{"(define bin-capacity 150)", "(define bin-capacity (car 5))"}, []string{"agent.scm"}},
+		{"agent with a syntax error", "p/agent/agent.scm", []string{"(define bin-capacity 150)", "(define bin-capacity 150"}, []string{"agent.scm"}},
+		{"policy of the wrong arity", "p/agent/policy.scm", []string{"(define (priority item remaining)", "(define (priority item)", "(- item remaining)", "item"}, []string{"policy.scm", "takes 1 arguments", "(define (priority item remaining) ...)"}},
+		{"referee answers text", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", `"good"`}, []string{"fitness.scm", "fitness-score", "good"}},
+		{"referee answers NaN", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", "(/ 0. 0.)"}, []string{"fitness.scm", "finite"}},
+		{"referee crashes", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", "(vector-ref (vector) 3)"}, []string{"fitness.scm", "referee failed"}},
+		{"referee is slow", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", "(let loop () (loop))"}, []string{"fitness.scm", "incumbent itself", "timeout"}},
+		{"no referee", "p/experiment.yaml", []string{"file: policy.scm", "file: nothing.scm"}, []string{"nothing.scm"}},
+		{"unknown key", "p/experiment.yaml", []string{"islands: 4", "island: 4"}, []string{"experiment.yaml:", "did you mean \"islands\"?"}},
+		{"wrong type", "p/experiment.yaml", []string{"islands: 4", "islands: four"}, []string{"islands must be a whole number"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlace(t)
+			p.shrinkExperiment()
+			p.edit("p/experiment.yaml", "wall: 30s", "wall: 5s")
+			p.edit(c.file, c.edits...)
+			_, said := p.run(exitInvalid, "run", "p/experiment.yaml", "--generations", "2", "--shadows", "4")
+			for _, want := range c.says {
+				if !strings.Contains(said, want) {
+					t.Errorf("the message does not say %q:\n%s", want, said)
+				}
+			}
+		})
+	}
+}
+
+// The winner's expression, written to a file, scores what the run said; and an
+// incumbent is what evaluate takes without a genome.
+func TestEvaluate(t *testing.T) {
+	p := newPlace(t)
+	cases := `{"x": {"capacity": 10, "items": [6, 5, 4, 5, 3]}, "wide": {"capacity": 100000, "items": [60000, 50000, 40000, 50000]}}`
+	if err := os.WriteFile(filepath.Join(p.dir, "c.json"), []byte(cases), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, genome := range map[string]string{"expression": "(- item remaining)", "definition": "(define (priority item remaining) (- item remaining))"} {
+		if err := os.WriteFile(filepath.Join(p.dir, "g.scm"), []byte(genome), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out := p.ok("evaluate", "p/experiment.yaml", "--genome", "g.scm", "--cases", "c.json", "--output", "json")
+		var got struct {
+			Scores map[string]float64
+			Mean   float64
+		}
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatal(err)
+		}
+		// By hand, best fit: 6 | 6 5 | 6+4 5 | 6+4 5+5 | 3 alone: 3 bins, bound 3.
+		// 60000 | 50000 | 60000+40000, 50000+50000: 2 bins, bound 2.
+		if got.Scores["x"] != 0 || got.Scores["wide"] != 0 || got.Mean != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	// Worst fit, by hand: 6 | 6 5 | 6, 5+4 | then 5 fits nowhere: 3 bins | 3 goes
+	// to the emptiest, the third: 3 bins. A fresh bin is emptier still, so every
+	// item gets its own: 5 bins, bound 3.
+	if err := os.WriteFile(filepath.Join(p.dir, "g.scm"), []byte("remaining"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := p.ok("evaluate", "p/experiment.yaml", "--genome", "g.scm", "--cases", "c.json", "--output", "json")
+	if !strings.Contains(out, fmt.Sprintf("%v", 2.0/3)) {
+		t.Errorf("worst fit: %s", out)
+	}
+}
+
+func TestFlagsMayFollowArguments(t *testing.T) {
+	got := flagsFirst([]string{"jird", "--home", "h", "evaluate", "e.yaml", "--genome", "g", "--output=json"})
+	want := []string{"jird", "--home", "h", "evaluate", "--genome", "g", "--output=json", "e.yaml"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	got = flagsFirst([]string{"jird", "snapshot", "list", "--output", "json"})
+	if want = []string{"jird", "snapshot", "list", "--output", "json"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
