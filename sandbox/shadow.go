@@ -24,7 +24,7 @@ type Shadow struct {
 	Slot int
 
 	proc   *os.Process
-	frames  *os.File
+	frames *os.File
 	stdout *tail
 	stderr *tail
 	pipes  sync.WaitGroup
