@@ -85,16 +85,16 @@ func (c *Compiler) compile(ctx context.Context, s Source, name string) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	const base = "source.scm"
 	build := func(string) (*packed, error) {
 		p := &packed{}
-		p.add(base, s.Code)
+		p.add("source.scm", s.Code)
+		p.add("compile.scm", fmt.Appendf(nil, compileScript, name))
 		return p, nil
 	}
 	jail := isolation.Jail{Plan: plan, Role: isolation.Compiler, Parent: os.Getpid(), System: c.Runtime.system(), Program: c.Runtime.Compiler}
 	// The object goes to stdout, what gsc and the C compiler say to stderr.
-	script := `t=$(mktemp -d) && cd "$t" && cp "$2" source.scm && "$1" -:f8,-8 -o "$3" source.scm 1>&2 && cat "$3"; s=$?; rm -rf "$t"; exit $s`
-	argv := []string{"/bin/sh", "-c", script, "compile", c.Runtime.Compiler, isolation.ImageDir + "/" + base, name}
+	script := `t=$(mktemp -d) && cd "$t" && cp "$2/source.scm" . && "$1" -:f8,-8 -i "$2/compile.scm" 1>&2 </dev/null && cat "$3"; s=$?; rm -rf "$t"; exit $s`
+	argv := []string{"/bin/sh", "-c", script, "compile", c.Runtime.Compiler, isolation.ImageDir, name}
 	var object bytes.Buffer
 	said := &tail{limit: 4096}
 	p, err := start(jail, build, argv, nil, &object, said, true)
@@ -116,6 +116,17 @@ func (c *Compiler) compile(ctx context.Context, s Source, name string) ([]byte, 
 	}
 	return object.Bytes(), nil
 }
+
+// compileScript has gsc say what it cannot read: by itself it loses the message,
+// and may wait for ever for somebody to mend it.
+const compileScript = `(with-exception-catcher
+ (lambda (e)
+  (display-exception e (current-error-port))
+  (force-output (current-error-port))
+  (exit 70))
+ (lambda ()
+  (exit (if (compile-file "source.scm" output: %q) 0 71))))
+`
 
 // compileMessage names the user's file where gsc names its own copy, and leaves
 // out lines that only say that compiling failed.
