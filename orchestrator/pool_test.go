@@ -1,0 +1,218 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"jird/population"
+	"jird/sandbox"
+	"jird/sandbox/isolation"
+	"jird/snapshots/sexpr"
+)
+
+// cacheDir holds compiled objects for all tests of the package.
+var cacheDir string
+
+func TestMain(m *testing.M) {
+	sandbox.Stage()
+	dir, err := os.MkdirTemp("", "jird-objects-")
+	if err != nil {
+		panic(err)
+	}
+	cacheDir = dir
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+func grammar(t testing.TB) *population.Grammar {
+	t.Helper()
+	return &population.Grammar{
+		Definitions: []population.Definition{{Name: "f", Params: []population.Param{{Name: "x"}}}},
+		Functions:   []string{"+", "*"}, Leaves: []sexpr.Value{sexpr.Symbol("x")},
+		Constants: []population.ConstantRange{{Low: -1, High: 1}}, MaxDepth: 6, MaxSize: 30,
+	}
+}
+
+// bench opens a pool over a referee that is given as source.
+func openPool(t testing.TB, referee string, wall time.Duration, cases, shadows int) *Pool {
+	t.Helper()
+	r, err := sandbox.FindRuntime(context.Background(), "auto")
+	if err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	if _, err := isolation.Decide(isolation.Policy{Level: isolation.Full}, isolation.Probe()); err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	o := sandbox.Options{
+		Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: wall,
+		Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
+	}
+	im := sandbox.Image{Files: []sandbox.Source{{Name: "fitness.scm", Code: []byte(referee)}}}
+	g := grammar(t)
+	one, err := g.Parse([]byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	im.Definitions = []sandbox.Policy{{Kind: "real", Definition: one.Definitions()[0]}}
+	for i := range cases {
+		im.Given = append(im.Given, sandbox.Case{Name: string(rune('a' + i)), Data: sexpr.NewInt(int64(i + 1))})
+	}
+	engine, err := sandbox.Open(context.Background(), o, im)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(engine.Close)
+	p, err := NewPool(context.Background(), engine, g, 1000, shadows, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func genomes(t testing.TB, texts ...string) []*population.Genome {
+	t.Helper()
+	var all []*population.Genome
+	for _, text := range texts {
+		g, err := grammar(t).Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+func many(t testing.TB, n int) []*population.Genome {
+	var texts []string
+	for i := range n {
+		texts = append(texts, "(+ x "+strings.Repeat("1", i%9+1)+")")
+	}
+	return genomes(t, texts...)
+}
+
+func TestScoresComeFromScheme(t *testing.T) {
+	p := openPool(t, "(define (fitness-score case) (cons (f case) 2))", 20*time.Second, 12, 4)
+	outcomes, err := p.Evaluate(t.Context(), genomes(t, "(* x x)", "(+ x 1)", "0.5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []float64{144, 13, 0.5} {
+		last := outcomes[i].Scores[11]
+		if outcomes[i].Status != population.OK || last.Num != want || last.Den != 2 {
+			t.Errorf("genome %d: %+v", i, outcomes[i])
+		}
+	}
+}
+
+// A genome that fails in company costs the others nothing, and is judged alone.
+func TestOneFailureLeavesTheOthersTheirScores(t *testing.T) {
+	for name, c := range map[string]struct {
+		referee string
+		want    population.Status
+	}{
+		"memory":  {"(define (fitness-score case) (if (< (f 0) 2) 1 (let grow ((l '())) (grow (cons (make-vector 1000 0) l)))))", population.Memory},
+		"crash":   {"(define (fitness-score case) (if (< (f 0) 2) 1 (##exit 9)))", population.Crash},
+		"timeout": {"(define (fitness-score case) (if (< (f 0) 2) 1 (let loop () (loop))))", population.Timeout},
+		"fuel":    {"(define (fitness-score case) (if (< (f 0) 2) 1 (let loop () (f 1) (loop))))", population.Fuel},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := openPool(t, c.referee, 2*time.Second, 2, 3)
+			all := many(t, 9)
+			all = append(append(all, genomes(t, "(+ x 0.25)")...), genomes(t, "(* x 3)", "(* x 4)", "(* x 5)", "(* x 6)", "(* x 7)", "(* x 8)", "(* x 9)", "(* x 10)")...)
+			outcomes, err := p.Evaluate(t.Context(), all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, o := range outcomes {
+				want := population.OK
+				if i >= 1 && i < 9 { // f(0) is 11 and more
+					want = c.want
+				}
+				if o.Status != want {
+					t.Errorf("%s: %s (%s), want %s", all[i].Expr(), o.Status, o.Detail, want)
+				}
+			}
+		})
+	}
+}
+
+func TestRefereeFailureIsNotACandidates(t *testing.T) {
+	p := openPool(t, `(define (fitness-score case) (error "the referee is broken"))`, 20*time.Second, 1, 2)
+	_, err := p.Evaluate(t.Context(), genomes(t, "x"))
+	var referee *RefereeError
+	if !errors.As(err, &referee) || !strings.Contains(err.Error(), "the referee is broken") {
+		t.Error(err)
+	}
+}
+
+func TestEveryShadowScores(t *testing.T) {
+	p := openPool(t, "(define (fitness-score case) (f case))", 20*time.Second, 1, 50)
+	var texts []string
+	for i := range 401 {
+		texts = append(texts, "(* x "+sexprInt(i)+")")
+	}
+	if _, err := p.Evaluate(t.Context(), genomes(t, texts...)); err != nil {
+		t.Fatal(err)
+	}
+	if p.Peak() < 50 {
+		t.Errorf("%d shadows scored", p.Peak())
+	}
+}
+
+func sexprInt(i int) string {
+	b, _ := sexpr.Canonical(sexpr.NewInt(int64(i)))
+	return string(b)
+}
+
+func TestSignFlip(t *testing.T) {
+	scores := func(v ...float64) (all []population.Score) {
+		for _, x := range v {
+			all = append(all, population.Score{Num: x, Den: 1})
+		}
+		return all
+	}
+	// All ten pairs favour the winner: exactly 2^-10 of the flips are as extreme.
+	a, b := scores(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), scores(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+	if p := signFlip(a, b, 1); p < 0.0004 || p > 0.002 {
+		t.Errorf("p = %v, want about %v", p, 1.0/1024)
+	}
+	if p := signFlip(a, a, 1); p != 1 {
+		t.Errorf("equal scores give p = %v", p)
+	}
+	if p := signFlip(b, a, 1); p < 0.99 {
+		t.Errorf("a worse winner gives p = %v", p)
+	}
+}
+
+// BenchmarkBatches is the cost of a trivial evaluation in batches, beside that
+// of one fresh fork per genome.
+func BenchmarkBatches(b *testing.B) {
+	p := openPool(b, "(define (fitness-score case) (f case))", 20*time.Second, 1, 8)
+	var texts []string
+	for i := range 400 {
+		texts = append(texts, "(* x "+sexprInt(i)+")")
+	}
+	all := genomes(b, texts...)
+	b.Run("in-batches", func(b *testing.B) {
+		for range b.N {
+			if _, err := p.Evaluate(context.Background(), all); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.N*len(all))/b.Elapsed().Seconds(), "evals/s")
+	})
+	b.Run("one-fork-each", func(b *testing.B) {
+		for range b.N {
+			if _, err := p.request(context.Background(), all[:1], unit{[]int{0}, 0, 1}, true); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "evals/s")
+	})
+}

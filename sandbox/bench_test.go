@@ -1,0 +1,143 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"jird/sandbox/isolation"
+	"jird/snapshots/sexpr"
+)
+
+// coldStart runs the interpreter, unisolated, until it has printed one answer.
+func coldStart(b *testing.B, r Runtime) {
+	b.Helper()
+	out, err := exec.Command(r.Interpreter, "-e", "(display (+ 1 2))").Output()
+	if err != nil || !strings.HasPrefix(string(out), "3") {
+		b.Fatalf("%s: %q, %v", r.Interpreter, out, err)
+	}
+}
+
+func firstAnswer(b *testing.B, e Engine) *Shadow {
+	b.Helper()
+	s, err := e.Start(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, err := s.Ask(context.Background(), sexpr.List{symbol("eval"), sexpr.List{symbol("+"), number(1), number(2)}})
+	if err != nil || show(v) != "(value 3)" {
+		b.Fatal(show(v), err)
+	}
+	return s
+}
+
+// warm is a zygote with an element state of 100,000 and no workspaces.
+func warm(b *testing.B, slots int) (Engine, Runtime) {
+	b.Helper()
+	o := options(b, "fork", isolation.Full)
+	o.Policy.Workspace = 0
+	im := Image{Files: []Source{{"state.scm", []byte("(define state (make-vector 100000 'x))")}}}
+	return engine(b, "fork", o, im), o.Runtime
+}
+
+// BenchmarkFirstAnswer is spawn to first answer of an isolated shadow, beside a
+// cold, unisolated interpreter; the goal is an eighth.
+func BenchmarkFirstAnswer(b *testing.B) {
+	e, r := warm(b, 1)
+	b.Run("shadow", func(b *testing.B) {
+		for range b.N {
+			s := firstAnswer(b, e)
+			b.StopTimer()
+			s.Close()
+			b.StartTimer()
+		}
+	})
+	b.Run("cold", func(b *testing.B) {
+		for range b.N {
+			coldStart(b, r)
+		}
+	})
+}
+
+// BenchmarkFifty is 50 isolated shadows ready and answered, beside 50 cold
+// starts one after another (goal: an eighth) and at once (goal: a quarter).
+func BenchmarkFifty(b *testing.B) {
+	e, r := warm(b, 50)
+	const n = 50
+	b.Run("shadows", func(b *testing.B) {
+		for range b.N {
+			all := make([]*Shadow, n)
+			for i := range all {
+				all[i] = firstAnswer(b, e)
+			}
+			b.StopTimer()
+			for _, s := range all {
+				s.Close()
+			}
+			b.StartTimer()
+		}
+	})
+	b.Run("cold-one-after-another", func(b *testing.B) {
+		for range b.N {
+			for range n {
+				coldStart(b, r)
+			}
+		}
+	})
+	b.Run("cold-at-once", func(b *testing.B) {
+		for range b.N {
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() { coldStart(b, r) })
+			}
+			wg.Wait()
+		}
+	})
+}
+
+// BenchmarkThousand has 1,000 shadows alive at once and reports their mean
+// private memory; the goal is at most 1 MiB.
+func BenchmarkThousand(b *testing.B) {
+	e, _ := warm(b, 1000)
+	for range b.N {
+		begin := time.Now()
+		var all []*Shadow
+		for range 1000 {
+			all = append(all, firstAnswer(b, e))
+		}
+		b.ReportMetric(time.Since(begin).Seconds(), "s/1000")
+		var private int64
+		for _, s := range all {
+			private += privateKiB(b, s.PID)
+		}
+		b.ReportMetric(float64(private)/1000, "KiB-private")
+		var wg sync.WaitGroup
+		for _, s := range all {
+			wg.Go(func() { s.Close() })
+		}
+		wg.Wait()
+	}
+}
+
+// privateKiB reads how much memory of a process no other process shares.
+func privateKiB(t testing.TB, pid int) (sum int64) {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var n int64
+		if _, err := fmt.Sscanf(line, "Private_Dirty: %d kB", &n); err == nil {
+			sum += n
+		} else if _, err := fmt.Sscanf(line, "Private_Clean: %d kB", &n); err == nil {
+			sum += n
+		}
+	}
+	return sum
+}
