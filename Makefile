@@ -18,8 +18,8 @@ test: setup
 bench: setup
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/
 
-study: setup build
-	./experiments/study.sh
+study: setup
+	$(GO) run ./experiments/study
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

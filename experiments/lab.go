@@ -214,8 +214,19 @@ type Evaluation struct {
 	Mean   float64            `json:"mean"`
 }
 
-// Evaluate scores a genome, or the incumbent for an empty one, on given cases.
-func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases []sandbox.Case, o Options) (*Evaluation, error) {
+// Given puts cases from outside into an evaluation.
+func Given(cases []sandbox.Case) func(*sandbox.Image) {
+	return func(im *sandbox.Image) { im.Given = cases }
+}
+
+// Drawn has the referee draw the cases of an evaluation by a recipe.
+func Drawn(count int, recipe sexpr.Value, seed uint64) func(*sandbox.Image) {
+	return func(im *sandbox.Image) { im.Recipe = &sandbox.Recipe{Seed: seed, Count: count, Data: recipe} }
+}
+
+// Evaluate scores a genome, or the incumbent for a nil one, on cases as Given or
+// Drawn gives them.
+func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases func(*sandbox.Image), o Options) (*Evaluation, error) {
 	p, err := s.Plan()
 	if err != nil {
 		return nil, err
@@ -241,7 +252,7 @@ func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases []sand
 			return nil, &orchestrator.AgentError{File: "the genome", Err: err}
 		}
 	}
-	bench, err := orchestrator.OpenBench(ctx, agent, p.Search.Grammar, p.Sandbox, p.Fuel, p.Workers, p.Workers, func(im *sandbox.Image) { im.Given = cases })
+	bench, err := orchestrator.OpenBench(ctx, agent, p.Search.Grammar, p.Sandbox, p.Fuel, p.Workers, p.Workers, cases)
 	if err != nil {
 		return nil, err
 	}

@@ -237,7 +237,7 @@ func evaluateCommand() *cli.Command {
 				}
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
-				e, err := lab.Evaluate(c.Context, s, genome, cases, o)
+				e, err := lab.Evaluate(c.Context, s, genome, experiments.Given(cases), o)
 				if err != nil {
 					return err
 				}

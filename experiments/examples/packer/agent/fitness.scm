@@ -73,12 +73,26 @@
 ;; (fitness-score CASE) -> (EXCESS . L1) in bins.
 (define (fitness-score case)
   (let* ((capacity (recipe-ref case 'capacity))
-         (items (recipe-ref case 'items))
+         (items (checked-items capacity (recipe-ref case 'items)))
          (bins (if (<= capacity widest-table)
                    (pack-by-table capacity items)
                    (pack-by-bins capacity items)))
          (bound (lower-bound capacity items)))
     (cons (- bins bound) bound)))
+
+;; The inner loop is compiled without checks, so they are made here.
+(define (checked-items capacity items)
+  (if (not (and (integer? capacity) (exact? capacity) (< 0 capacity 1000000000000)))
+      (error "a case's capacity must be a positive integer, not" capacity))
+  (if (not (and (vector? items) (< 0 (vector-length items))))
+      (error "a case's items must be a vector of at least one size"))
+  (let loop ((i 0))
+    (if (< i (vector-length items))
+        (let ((size (vector-ref items i)))
+          (if (not (and (integer? size) (exact? size) (<= 1 size capacity)))
+              (error "an item's size must be an integer from 1 to the capacity, not" size))
+          (loop (+ i 1)))
+        items)))
 
 (define (lower-bound capacity items)
   (let loop ((i 0) (sum 0))
