@@ -12,8 +12,9 @@ build:
 evolve: setup build
 	./bin/jird run experiments/examples/packer/experiment.yaml --budget 90s --workers 2
 
+# One package at a time: the tests that watch processor time want the cores.
 test: setup
-	$(GO) test -race -timeout 15m $(TESTFLAGS) ./...
+	$(GO) test -p 1 -race -timeout 15m $(TESTFLAGS) ./...
 
 bench: setup
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/

@@ -49,7 +49,9 @@ static int p_connect(int port)
 static int p_run(char *program, char *arg)
 {
   int status;
-  pid_t pid = vfork();
+  pid_t pid;
+  signal(SIGCHLD, SIG_DFL); /* Gambit reaps children by itself */
+  pid = vfork();
   if (pid < 0) return errno;
   if (pid == 0) { execl(program, program, arg, (char *) 0); _exit(errno); }
   if (waitpid(pid, &status, 0) < 0) return errno;
@@ -61,7 +63,9 @@ static int p_exec(char *program) { execl(program, program, (char *) 0); return e
 static int p_fork(void)
 {
   int status;
-  pid_t pid = fork();
+  pid_t pid;
+  signal(SIGCHLD, SIG_DFL);
+  pid = fork();
   if (pid < 0) return errno;
   if (pid == 0) _exit(0);
   return waitpid(pid, &status, 0) < 0 ? errno : 0;

@@ -80,6 +80,9 @@ func (r *reader) has(prefix string) bool {
 
 // space skips white space and the three kinds of comments.
 func (r *reader) space(depth int) error {
+	if depth > MaxDepth {
+		return r.fail(r.at, "nested more than %d deep", MaxDepth)
+	}
 	for r.at < len(r.src) {
 		switch {
 		case isSpace(r.src[r.at]):
