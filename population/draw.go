@@ -3,6 +3,7 @@ package population
 import (
 	"math"
 	"math/rand"
+	"slices"
 )
 
 // Random draws a genome with ramped half-and-half (Koza 1992): depth limits
@@ -90,18 +91,22 @@ func (g *Grammar) leaf(rng *rand.Rand, definition int, kind Kind) *node {
 }
 
 func (g *Grammar) comparison(rng *rand.Rand, definition int) *node {
-	for _, c := range g.functions(Bool) {
-		if len(c.args) == 2 && c.args[0] == Real {
-			return applyNode(c.op, Bool, g.leaf(rng, definition, Real), g.leaf(rng, definition, Real))
-		}
+	comparisons := slices.DeleteFunc(g.functions(Bool), func(c choice) bool { return c.args[0] != Real })
+	if len(comparisons) == 0 {
+		return nil
 	}
-	return nil
+	c := comparisons[0]
+	if len(comparisons) > 1 {
+		c = comparisons[rng.Intn(len(comparisons))]
+	}
+	return applyNode(c.op, Bool, g.leaf(rng, definition, Real), g.leaf(rng, definition, Real))
 }
 
 func (g *Grammar) constant(rng *rand.Rand) float64 {
 	c := g.Constants[rng.Intn(len(g.Constants))]
 	if c.Integer {
-		return math.Floor(c.Low + rng.Float64()*(math.Floor(c.High)-c.Low+1))
+		low := math.Ceil(c.Low)
+		return low + math.Floor(rng.Float64()*(math.Floor(c.High)-low+1))
 	}
 	return round4(c.Low + rng.Float64()*(c.High-c.Low))
 }

@@ -121,8 +121,11 @@ func (g *Grammar) Check() error {
 		}
 	}
 	for _, c := range g.Constants {
-		if !(c.Low <= c.High) || math.Abs(c.Low) > MaxConstant || math.Abs(c.High) > MaxConstant {
+		switch {
+		case !(c.Low <= c.High) || math.Abs(c.Low) > MaxConstant || math.Abs(c.High) > MaxConstant:
 			fault("constants from %v to %v: low must be at most high, both within ±%d", c.Low, c.High, MaxConstant)
+		case c.Integer && math.Ceil(c.Low) > math.Floor(c.High):
+			fault("constants from %v to %v hold no integer: widen the range or drop integer", c.Low, c.High)
 		}
 	}
 	if g.MaxDepth < 2 || g.MaxDepth > 50 {
@@ -135,9 +138,9 @@ func (g *Grammar) Check() error {
 		faults = append(faults, g.checkDefinition(i)...)
 	}
 	for _, leaf := range g.Leaves {
-		if !g.usable(leaf) {
+		if err := g.checkLeaf(leaf); err != nil {
 			text, _ := sexpr.Canonical(leaf)
-			fault("leaf %s is not an expression over the parameters of any definition", text)
+			fault("leaf %s %w", text, err)
 		}
 	}
 	return errors.Join(faults...)
@@ -145,10 +148,19 @@ func (g *Grammar) Check() error {
 
 func (g *Grammar) checkDefinition(i int) (faults []error) {
 	d := g.Definitions[i]
+	if err := checkName(d.Name); err != nil {
+		faults = append(faults, fmt.Errorf("definition %d: %w", i+1, err))
+	}
+	if slices.ContainsFunc(g.Definitions[:i], func(e Definition) bool { return e.Name == d.Name }) {
+		faults = append(faults, fmt.Errorf("%s is to be evolved twice: name it once", d.Name))
+	}
 	seen := map[string]bool{}
-	for _, p := range d.Params {
+	for k, p := range d.Params {
+		if err := checkName(p.Name); err != nil {
+			faults = append(faults, fmt.Errorf("%s: parameter %d: %w", d.Name, k+1, err))
+		}
 		if seen[p.Name] {
-			faults = append(faults, fmt.Errorf("%s has two parameters named %s", d.Name, p.Name))
+			faults = append(faults, fmt.Errorf("%s has two parameters named %s: rename one", d.Name, p.Name))
 		}
 		seen[p.Name] = true
 	}
@@ -158,13 +170,36 @@ func (g *Grammar) checkDefinition(i int) (faults []error) {
 	return faults
 }
 
-func (g *Grammar) usable(leaf sexpr.Value) bool {
-	for _, d := range g.Definitions {
-		if _, err := g.expression(leaf, d); err == nil {
-			return true
-		}
+// checkName refuses what would mean something else inside an expression.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it has no name: give it one")
+	case primitives[name] != nil || name == "define":
+		return fmt.Errorf("%s already means something in a policy: rename it", name)
 	}
-	return false
+	return nil
+}
+
+// checkLeaf says what is wrong with a leaf, to follow its text. It may name the
+// parameters of one definition only, so it is read under each.
+func (g *Grammar) checkLeaf(leaf sexpr.Value) error {
+	for _, d := range g.Definitions {
+		n, err := g.expression(leaf, d)
+		if err != nil {
+			continue
+		}
+		if n.size > g.MaxSize || n.depth > g.MaxDepth {
+			return fmt.Errorf("has %d nodes and depth %d, over max-size %d or max-depth %d: shorten it or raise them", n.size, n.depth, g.MaxSize, g.MaxDepth)
+		}
+		for i := range n.size {
+			if c := n.at(i); c.constant() && math.Abs(c.value) > MaxConstant {
+				return fmt.Errorf("has a constant beyond ±%d: a policy should be found, not written into the grammar", MaxConstant)
+			}
+		}
+		return nil
+	}
+	return errors.New("is not an expression over the parameters of any definition: use only primitives and parameters")
 }
 
 // leaves returns the leaf expressions of a kind that a definition can use.

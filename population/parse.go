@@ -15,8 +15,8 @@ const (
 )
 
 // Parse reads a genome: all definitions in any order, or, where the grammar has
-// one definition, just its body. Exact integers become flonums; + * min max and
-// or may take any number of arguments, - one or more. The primitives and types
+// one definition, just its body. Exact integers become flonums; + - * min max and
+// or may take one argument or more. The primitives and types
 // are checked; whether the grammar would draw it is not.
 func (g *Grammar) Parse(src []byte) (*Genome, error) {
 	forms, err := sexpr.ReadAll(src)
@@ -175,7 +175,7 @@ func (g *Grammar) application(list sexpr.List, d Definition) (*node, error) {
 }
 
 // apply makes a node of a call, with more arguments than two taken in pairs
-// from the left, as Scheme does.
+// from the left, as Scheme does; (+ x) and its like are x.
 func apply(op string, kids []*node, signatures []signature) (*node, error) {
 	switch op {
 	case "-":
@@ -184,6 +184,9 @@ func apply(op string, kids []*node, signatures []signature) (*node, error) {
 		}
 		fallthrough
 	case "+", "*", "min", "max", "and", "or":
+		if want := signatures[0].args[0]; len(kids) == 1 && kids[0].kind == want {
+			return kids[0], nil
+		}
 		for len(kids) > 2 {
 			first, err := apply(op, kids[:2], signatures)
 			if err != nil {

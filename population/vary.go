@@ -169,39 +169,3 @@ func (g *Grammar) Hoist(rng *rand.Rand, parent *Genome) *Genome {
 	}
 	return g.change(parent, d, body.with(at, inner))
 }
-
-// maxShrinks bounds the proposals of one call.
-const maxShrinks = 400
-
-// Shrinks proposes shorter genomes that may do the same: each subtree replaced
-// by a part of itself or by a constant. Distinct, shortest first. Only measuring
-// tells which are equivalent.
-func (g *Grammar) Shrinks(parent *Genome) []*Genome {
-	seen := map[string]bool{parent.Hash(): true}
-	var found []*Genome
-	propose := func(d, at int, by *node) {
-		bodies := slices.Clone(parent.bodies)
-		bodies[d] = bodies[d].with(at, by)
-		genome := newGenome(g, bodies)
-		if !seen[genome.Hash()] && len(found) < maxShrinks {
-			seen[genome.Hash()] = true
-			found = append(found, genome)
-		}
-	}
-	for d, body := range parent.bodies {
-		for at := range body.size {
-			n := body.at(at)
-			for inner := 1; inner < n.size; inner++ {
-				if part := n.at(inner); part.kind == n.kind {
-					propose(d, at, part)
-				}
-			}
-			if n.size > 1 && n.kind == Real {
-				propose(d, at, constantNode(0))
-				propose(d, at, constantNode(1))
-			}
-		}
-	}
-	slices.SortStableFunc(found, func(a, b *Genome) int { return a.Size() - b.Size() })
-	return found
-}

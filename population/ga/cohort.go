@@ -39,7 +39,9 @@ func (c Config) random(rng *rand.Rand, seen map[string]bool) Member {
 	}
 }
 
-// next builds an island's cohort from the one before, which is sorted.
+// next builds an island's cohort from the one before. A migration leaves that
+// one unsorted, and the best may stand anywhere in it: it is put in order, which
+// changes the caller's slice.
 func (c Config) next(rng *rand.Rand, parents []Member) []Member {
 	seen := map[string]bool{}
 	var cohort []Member
@@ -49,6 +51,7 @@ func (c Config) next(rng *rand.Rand, parents []Member) []Member {
 		}
 		return cohort
 	}
+	sortMembers(parents)
 	cohort = elites(parents, c.Elites, seen)
 	selected := c.selector(parents)
 	for len(cohort) < c.Population {

@@ -3,6 +3,7 @@ package ga
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"math/rand"
@@ -61,10 +62,7 @@ func Run(ctx context.Context, cfg Config, from *State, eval population.Evaluator
 		return &l.state, err
 	}
 	l.barrier = newBarrier(cfg.Islands, l.measure)
-	if err := l.minimize(); err != nil {
-		return &l.state, err
-	}
-	return &l.state, l.failed
+	return &l.state, l.minimize()
 }
 
 // begin draws and measures the first cohort, or takes over a state.
@@ -72,7 +70,7 @@ func (l *loop) begin(from *State) error {
 	if from != nil {
 		l.state = *from
 		l.started = from.Generation
-		return nil
+		return l.cfg.fits(from)
 	}
 	cohorts := make([][]Member, l.cfg.Islands)
 	for i := range cohorts {
@@ -86,11 +84,27 @@ func (l *loop) begin(from *State) error {
 	return l.failed
 }
 
+// fits says whether a state can have come from this configuration.
+func (c Config) fits(s *State) error {
+	if len(s.Islands) != c.Islands {
+		return fmt.Errorf("ga: the state has %d islands, the configuration %d: resume with the configuration it began with", len(s.Islands), c.Islands)
+	}
+	for i, cohort := range s.Islands {
+		if len(cohort) != c.Population {
+			return fmt.Errorf("ga: island %d of the state has %d members, the configuration %d: resume with the configuration it began with", i, len(cohort), c.Population)
+		}
+	}
+	return nil
+}
+
 // minimize hands the loop to eaopt.
 func (l *loop) minimize() error {
 	left := uint(math.MaxInt)
 	if l.cfg.Generations > 0 {
 		left = uint(max(0, l.cfg.Generations-l.started))
+	}
+	if left == 0 { // a run that is over, which eaopt would refuse
+		return nil
 	}
 	config := eaopt.GAConfig{
 		NPops: uint(l.cfg.Islands), PopSize: uint(l.cfg.Population), NGenerations: left,
@@ -115,7 +129,16 @@ func (l *loop) minimize() error {
 	}); err != nil {
 		return err
 	}
+	// What each answered in the last generation says more than a cancellation
+	// that came meanwhile.
+	if l.failed != nil || l.stop || l.over() {
+		return l.failed
+	}
 	return l.ctx.Err()
+}
+
+func (l *loop) over() bool {
+	return l.cfg.Generations > 0 && l.state.Generation >= l.cfg.Generations
 }
 
 // afterGeneration is eaopt's callback: once after the first cohort was dealt,
@@ -171,6 +194,9 @@ func (l *loop) measure(cohorts [][]Member) (fresh []Member, err error) {
 	}
 	if len(genomes) > 0 {
 		outcomes, err := l.eval.Evaluate(l.ctx, genomes)
+		if err == nil {
+			err = checkOutcomes(genomes, outcomes)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -185,6 +211,41 @@ func (l *loop) measure(cohorts [][]Member) (fresh []Member, err error) {
 		}
 	}
 	return fresh, nil
+}
+
+// checkOutcomes holds an evaluator to its contract: a NaN would make every
+// comparison false, and lexicase reads all scores by one list of cases.
+func checkOutcomes(genomes []*population.Genome, outcomes []population.Outcome) error {
+	if len(outcomes) != len(genomes) {
+		return fmt.Errorf("ga: the evaluator gave %d outcomes for %d genomes", len(outcomes), len(genomes))
+	}
+	cases := -1
+	for i, o := range outcomes {
+		fault := func(format string, args ...any) error {
+			return fmt.Errorf("ga: the evaluator's outcome of genome %.12s %s", genomes[i].Hash(), fmt.Sprintf(format, args...))
+		}
+		if o.Status == "" {
+			return fault("has no status")
+		}
+		if o.Status != population.OK {
+			continue
+		}
+		if cases < 0 {
+			cases = len(o.Scores)
+		}
+		if len(o.Scores) == 0 || len(o.Scores) != cases {
+			return fault("has %d scores, others have %d: one per case is needed", len(o.Scores), cases)
+		}
+		if f := o.Fitness(); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fault("is not finite on the mean")
+		}
+		for c, s := range o.Scores {
+			if v := s.Value(); math.IsNaN(v) || math.IsInf(v, 0) || s.Den <= 0 {
+				return fault("has %v/%v for case %d: a finite fraction is needed", s.Num, s.Den, c)
+			}
+		}
+	}
+	return nil
 }
 
 // finish takes a whole generation into the state and tells the caller.
@@ -216,12 +277,12 @@ func (l *loop) finish(cohorts [][]Member, fresh []Member) {
 }
 
 // bestOf keeps the best, distinct by genome and by scores: of equals the
-// smallest stays.
+// smallest stays. A failure is kept only where nothing succeeded.
 func bestOf(members []Member, most int) []Member {
 	sortMembers(members)
 	var best []Member
 	for _, m := range members {
-		if len(best) == most {
+		if len(best) == most || (len(best) > 0 && m.Outcome.Status != population.OK) {
 			break
 		}
 		if !slices.ContainsFunc(best, func(b Member) bool {
