@@ -134,7 +134,12 @@ func (r Runtime) system() []string {
 	return dirs
 }
 
-// options are the runtime's own: heap limit in KiB, sources in UTF-8.
+// leastHeap is what the runtime's heap starts with, in KiB. Left to itself Gambit
+// takes the size of the processor's cache, so that a shadow which needs 5 MiB
+// fills 70 before it first collects.
+const leastHeap = 4096
+
+// options are the runtime's own: least and greatest heap in KiB, sources in UTF-8.
 func (r Runtime) options(heap int64) string {
-	return fmt.Sprintf("-:h%d,f8,-8", heap>>10)
+	return fmt.Sprintf("-:m%d,h%d,f8,-8", leastHeap, heap>>10)
 }

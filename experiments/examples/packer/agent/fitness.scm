@@ -4,6 +4,9 @@
 ;; ((capacity . C) (items . #(SIZE ...))). Its score is the excess over the L1
 ;; bound: (bins - L1) / L1 with L1 = ceil(sum / capacity); 0 is perfect.
 
+;; Car and + mean what they always do: compiled code need not look each time.
+(##declare (standard-bindings) (extended-bindings))
+
 ;; (fitness-cases RECIPE COUNT SEED) -> list of (NAME . CASE). Recipes:
 ;;   class u        sizes uniform from low to high (OR-Library's "u" class,
 ;;                  Falkenauer 1996: 20 to 100, capacity 150)
@@ -106,75 +109,126 @@
         (loop (+ i 1) (min least (vector-ref items i)))
         least)))
 
-;; The two ways to pack give the same bins. Both keep the remaining capacities
-;; of the open bins in opening order, a fresh bin last; the first of the highest
-;; priorities wins. A bin too full for the stream's smallest item is dropped:
-;; it can never be chosen.
+;; The two ways to pack give the same number of bins. In both the fresh bin comes
+;; last, and of the highest priorities the bin that was opened first wins.
 
-;; The policy sees only ITEM and REMAINING, so its answers are remembered in a
-;; table for as long as the policy is the same: a row for each item size, over
-;; REMAINING from ITEM to CAPACITY.
+;; The policy sees only ITEM and REMAINING, so what it prefers is remembered for
+;; as long as the policy is the same: for each item size the remaining capacities
+;; it may go to, the best first.
 (define widest-table 1000)
 (define table-policy #f)
-(define table-rows (vector))
+(define table-orders (vector))
 
-(define (table-row! capacity item)
-  (if (not (and (eq? table-policy priority) (= (vector-length table-rows) (+ capacity 1))))
+(define (table-order! capacity item)
+  (if (not (and (eq? table-policy priority) (= (vector-length table-orders) (+ capacity 1))))
       (begin (set! table-policy priority)
-             (set! table-rows (make-vector (+ capacity 1) #f))))
-  (or (vector-ref table-rows item)
+             (set! table-orders (make-vector (+ capacity 1) #f))))
+  (or (vector-ref table-orders item)
       (let* ((width (+ 1 (- capacity item)))
              (remaining (make-f64vector width 0.))
-             (row (make-f64vector width 0.)))
+             (row (make-f64vector width 0.))
+             (order (make-vector (+ width 1) 0)))
         (let loop ((k 0))
           (if (< k width)
               (begin (f64vector-set! remaining k (exact->inexact (+ item k))) (loop (+ k 1)))))
         (policy-map! 'priority row width item remaining)
-        (vector-set! table-rows item row)
-        row)))
+        (mark-ties! order row item (sort-row! order row item capacity))
+        (vector-set! table-orders item order)
+        order)))
 
+;; Sorts what is no worse than a fresh bin into ORDER, then the fresh bin. The
+;; better end of the row goes first: one that only rises or falls is sorted in one
+;; pass. -> the index of the fresh bin.
+(define (sort-row! order row item capacity)
+  (##declare (not safe) (fixnum))
+  (let* ((width (- capacity item))      ; the fresh bin's place in the row
+         (falls (and (< 0 width) (##fl< (f64vector-ref row (- width 1)) (f64vector-ref row 0)))))
+    (let loop ((k 0) (n 0))
+      (if (= k width)
+          (begin (vector-set! order n capacity) n)
+          (let* ((at (if falls k (- width k 1))) (value (f64vector-ref row at)))
+            (if (##fl< value (f64vector-ref row width))
+                (loop (+ k 1) n)
+                (let shift ((place n))
+                  (if (and (< 0 place)
+                           (##fl< (f64vector-ref row (- (vector-ref order (- place 1)) item))
+                                  (f64vector-ref row at)))
+                      (begin (vector-set! order place (vector-ref order (- place 1)))
+                             (shift (- place 1)))
+                      (begin (vector-set! order place (+ item at))
+                             (loop (+ k 1) (+ n 1)))))))))))
+
+;; Writes -1-R for an R as good as the one before it. A 0 ends the order.
+(define (mark-ties! order row item fresh)
+  (##declare (not safe) (fixnum))
+  (vector-set! order (+ fresh 1) 0)
+  (let loop ((k fresh))
+    (if (< 0 k)
+        (let ((r (vector-ref order k)))
+          (if (##fl= (f64vector-ref row (- r item))
+                     (f64vector-ref row (- (vector-ref order (- k 1)) item)))
+              (vector-set! order k (- -1 r)))
+          (loop (- k 1))))))
+
+;; Bins that have the same capacity left have the same priority, so they stand in
+;; one heap, and an item looks at heaps, not at bins: there are at most CAPACITY,
+;; however many bins a policy leaves open. FIRST holds, for each remaining
+;; capacity, the bin opened first (-1: none): the root of the heap. The one for
+;; CAPACITY is the fresh bin, numbered above all others.
 (define (pack-by-table capacity items)
   (let* ((count (vector-length items))
-         (least (smallest items))
-         (free (make-vector (+ count 1) capacity)))
-    (let loop ((i 0) (open 0) (dropped 0))
+         (first (make-vector (+ capacity 1) -1))
+         (left (make-vector count -1))
+         (right (make-vector count -1)))
+    (define (put! bin remaining)
+      (vector-set! first remaining (meld! bin (vector-ref first remaining) left right)))
+    (define (take! remaining)
+      (let ((bin (vector-ref first remaining)))
+        (vector-set! first remaining
+                     (meld! (vector-ref left bin) (vector-ref right bin) left right))
+        (vector-set! left bin -1)
+        (vector-set! right bin -1)
+        bin))
+    (vector-set! first capacity count)
+    (let loop ((i 0) (open 0))
       (if (= i count)
-          (+ open dropped)
+          open
           (let* ((item (vector-ref items i))
-                 (row (table-row! capacity item))
-                 (at (best-in-row row item free open)))
-            (settle! free at item open least
-                     (lambda (open gone) (loop (+ i 1) open (+ dropped gone)))))))))
+                 (from (best-heap (table-order! capacity item) first))
+                 (fresh (= from capacity)))
+            (put! (if fresh open (take! from)) (- from item))
+            (loop (+ i 1) (if fresh (+ open 1) open)))))))
 
-;; Index of the chosen bin among free[0..open], of which the last is fresh.
-(define (best-in-row row item free open)
+;; The remaining capacity of the bin that comes first: the first heap with one,
+;; and of those as good as it the one with the bin opened first.
+(define (best-heap order first)
+  (##declare (not safe) (fixnum) (not interrupts-enabled))
+  (let loop ((k 0))
+    (let* ((mark (vector-ref order k)) (r (if (< mark 0) (- -1 mark) mark)))
+      (if (< (vector-ref first r) 0)
+          (loop (+ k 1))
+          (let tie ((k (+ k 1)) (best r))
+            (let ((mark (vector-ref order k)))
+              (if (< mark 0)
+                  (let* ((r (- -1 mark)) (bin (vector-ref first r)))
+                    (tie (+ k 1) (if (and (<= 0 bin) (< bin (vector-ref first best))) r best)))
+                  best)))))))
+
+;; Two skew heaps (Sleator and Tarjan 1986) into one, smallest number at the root.
+(define (meld! a b left right)
   (##declare (not safe) (fixnum))
-  (let loop ((k 0) (best -1) (highest -1))
-    (if (> k open)
-        best
-        (let ((gap (- (vector-ref free k) item)))
-          (if (and (>= gap 0)
-                   (or (< best 0) (##fl> (f64vector-ref row gap) (f64vector-ref row highest))))
-              (loop (+ k 1) k gap)
-              (loop (+ k 1) best highest))))))
-
-;; Puts ITEM into bin AT and goes on with the number of open bins and whether
-;; one was dropped.
-(define (settle! free at item open least go-on)
-  (let* ((capacity (vector-ref free open)) ; the fresh bin's
-         (left (- (vector-ref free at) item))
-         (open (if (= at open) (+ open 1) open)))
-    (vector-set! free at left)
-    (if (>= left least)
-        (go-on open 0)
-        (begin
-          (let shift ((k at))
-            (if (< k (- open 1))
-                (begin (vector-set! free k (vector-ref free (+ k 1))) (shift (+ k 1)))))
-          (vector-set! free (- open 1) capacity)
-          (go-on (- open 1) 1)))))
+  (cond ((< a 0) b)
+        ((< b 0) a)
+        ((< b a) (meld! b a left right))
+        (else
+         (let ((rest (vector-ref left a)))
+           (vector-set! left a (meld! (vector-ref right a) b left right))
+           (vector-set! right a rest)
+           a))))
 
 ;; For capacities too wide for a table: the policy is asked about every open bin.
+;; A bin too full for the stream's smallest item is dropped: it can never be
+;; chosen.
 (define (pack-by-bins capacity items)
   (let* ((count (vector-length items))
          (least (smallest items))
@@ -205,3 +259,19 @@
     (cond ((= k n) best)
           ((> (f64vector-ref value k) (f64vector-ref value best)) (loop (+ k 1) k))
           (else (loop (+ k 1) best)))))
+
+;; Puts ITEM into bin AT and goes on with the number of open bins and whether
+;; one was dropped.
+(define (settle! free at item open least go-on)
+  (let* ((capacity (vector-ref free open)) ; the fresh bin's
+         (left (- (vector-ref free at) item))
+         (open (if (= at open) (+ open 1) open)))
+    (vector-set! free at left)
+    (if (>= left least)
+        (go-on open 0)
+        (begin
+          (let shift ((k at))
+            (if (< k (- open 1))
+                (begin (vector-set! free k (vector-ref free (+ k 1))) (shift (+ k 1)))))
+          (vector-set! free (- open 1) capacity)
+          (go-on (- open 1) 1)))))
