@@ -247,7 +247,7 @@ func (r *reader) searchFields(spec *Spec) map[string]field {
 		},
 		"stop-file": r.text(&spec.StopFile), "migrate-every": r.integer(&s.MigrateEvery, 0, 1_000_000),
 		"migrants": r.integer(&s.Migrants, 1, 100_000), "elites": r.integer(&s.Elites, 0, 100_000),
-		"control": r.oneOf(&s.Control, "none", "random"),
+		"control": r.oneOf(&s.Control, "none", string(ga.Random), string(ga.BestOfN)),
 		"selection": func(n ast.Node, name string) {
 			r.object(n, name, map[string]field{
 				"kind": r.oneOf(&s.Selection.Kind, "tournament", "lexicase", "epsilon-lexicase"), "size": r.integer(&s.Selection.Size, 1, 1000),
@@ -408,8 +408,15 @@ func (s *Spec) search(g *population.Grammar) ga.Config {
 	return ga.Config{
 		Grammar: g, Seed: s.Seed, Islands: c.Islands, Population: c.Population, Generations: c.Generations,
 		MigrateEvery: c.MigrateEvery, Migrants: c.Migrants, Selection: c.Selection, Elites: c.Elites, Operators: c.Operators,
-		Best: 20, Random: c.Control == "random",
+		Best: 20, Control: control(c.Control),
 	}
+}
+
+func control(name string) ga.Control {
+	if name == "none" {
+		return ga.Evolve
+	}
+	return ga.Control(name)
 }
 
 func (c CaseSpec) cases() (orchestrator.Cases, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -83,7 +84,7 @@ func runCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of all randomness (default: as the experiment says)"},
 			&cli.IntFlag{Name: "generations", Usage: "end after this many generations"},
 			&cli.DurationFlag{Name: "budget", Usage: "end after the generation in which this much time has passed"},
-			&cli.StringFlag{Name: "control", Usage: "none, or random: random search at the same budget"},
+			&cli.StringFlag{Name: "control", Usage: "none, or in place of evolution: random, best-of-n"},
 		),
 		Action: func(c *cli.Context) error {
 			s, err := loadSpec(c)
@@ -122,8 +123,9 @@ func override(c *cli.Context, s *experiments.Spec) error {
 		}
 	}
 	if c.IsSet("control") {
-		if s.Search.Control = c.String("control"); s.Search.Control != "none" && s.Search.Control != "random" {
-			return usageError{"--control must be none or random"}
+		s.Search.Control = c.String("control")
+		if !slices.Contains([]string{"none", "random", "best-of-n"}, s.Search.Control) {
+			return usageError{"--control must be none, random or best-of-n"}
 		}
 	}
 	return nil

@@ -11,8 +11,8 @@ import (
 // before a random genome takes its place.
 const duplicateTries = 4
 
-// first draws the first cohort of an island: the seeds, then random genomes,
-// all distinct where the grammar allows it.
+// first draws the first cohort of an island: the seeds, then random genomes (as a
+// control, what the control makes), all distinct where the grammar allows it.
 func (c Config) first(island int) []Member {
 	rng := c.derive("first", island, 0)
 	seen := map[string]bool{}
@@ -23,8 +23,22 @@ func (c Config) first(island int) []Member {
 			cohort = append(cohort, Member{Genome: g, Op: "seed"})
 		}
 	}
+	return c.fill(rng, cohort, seen)
+}
+
+// fill completes a cohort with genomes that no cohort before has a part in.
+func (c Config) fill(rng *rand.Rand, cohort []Member, seen map[string]bool) []Member {
+	var seeds []Member
+	for _, g := range c.Seeds {
+		seeds = append(seeds, Member{Genome: g})
+	}
+	any := func(rng *rand.Rand) int { return rng.Intn(len(seeds)) }
 	for len(cohort) < c.Population {
-		cohort = append(cohort, c.random(rng, seen))
+		if c.Control == BestOfN {
+			cohort = append(cohort, c.child(rng, seeds, any, seen))
+		} else {
+			cohort = append(cohort, c.random(rng, seen))
+		}
 	}
 	return cohort
 }
@@ -44,15 +58,11 @@ func (c Config) random(rng *rand.Rand, seen map[string]bool) Member {
 // changes the caller's slice.
 func (c Config) next(rng *rand.Rand, parents []Member) []Member {
 	seen := map[string]bool{}
-	var cohort []Member
-	if c.Random {
-		for len(cohort) < c.Population {
-			cohort = append(cohort, c.random(rng, seen))
-		}
-		return cohort
+	if c.Control != Evolve {
+		return c.fill(rng, nil, seen)
 	}
 	sortMembers(parents)
-	cohort = elites(parents, c.Elites, seen)
+	cohort := elites(parents, c.Elites, seen)
 	selected := c.selector(parents)
 	for len(cohort) < c.Population {
 		cohort = append(cohort, c.child(rng, parents, selected, seen))

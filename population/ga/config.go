@@ -48,9 +48,20 @@ type Config struct {
 	Selection    Selection
 	Elites       int
 	Operators    Operators
-	Best         int  // size of the hall of fame
-	Random       bool // control: every cohort is drawn at random
+	Best         int // size of the hall of fame
+	Control      Control
 }
+
+// Control is a way to look for genomes without evolving them, to be compared
+// with a run of as many evaluations.
+type Control string
+
+// The controls.
+const (
+	Evolve  Control = ""          // none: the cohorts are bred
+	Random  Control = "random"    // every genome is drawn as the first cohort's are
+	BestOfN Control = "best-of-n" // every genome is one variation of a seed, nothing is inherited further
+)
 
 // Check returns all faults at once.
 func (c Config) Check() error {
@@ -72,6 +83,11 @@ func (c Config) Check() error {
 		need(c.Selection.Size >= 1, "selection size %d: use 1 or more", c.Selection.Size)
 	default:
 		need(false, "selection %q: use tournament, lexicase or epsilon-lexicase", c.Selection.Kind)
+	}
+	switch c.Control {
+	case Evolve, Random, BestOfN:
+	default:
+		need(false, "control %q: use %q or %q", c.Control, Random, BestOfN)
 	}
 	total := 0.0
 	for _, w := range c.weights() {

@@ -160,29 +160,44 @@ func TestCancelWhileMeasuring(t *testing.T) {
 	}
 }
 
-func TestControlDrawsEveryCohort(t *testing.T) {
-	cfg := config(t)
-	seed, err := cfg.Grammar.Parse([]byte("(* x x)"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Random, cfg.Seeds = true, []*population.Genome{seed}
-	states, _ := run(t, cfg, nil, nil, &regression{})
-	for _, s := range states {
-		for i, cohort := range s.Islands {
-			seeds := 0
-			for _, m := range cohort {
-				switch {
-				case m.Op == "seed" && m.Genome.Hash() == seed.Hash():
-					seeds++
-				case m.Op != "random":
-					t.Fatalf("generation %d holds a %s", s.Generation, m.Op)
+// A control inherits nothing: its genomes are random, or one step from a seed.
+func TestControlsDoNotInherit(t *testing.T) {
+	for _, control := range []Control{Random, BestOfN} {
+		cfg := config(t)
+		seed, err := cfg.Grammar.Parse([]byte("(* x (+ x 1))"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Control, cfg.Seeds = control, []*population.Genome{seed}
+		states, _ := run(t, cfg, nil, nil, &regression{})
+		varied := 0
+		for _, s := range states {
+			for i, cohort := range s.Islands {
+				seeds := 0
+				for _, m := range cohort {
+					switch {
+					case m.Op == "seed" && m.Genome.Hash() == seed.Hash():
+						seeds++
+					case m.Op == "random":
+					case control == BestOfN && !slices.ContainsFunc(m.Parents, func(p string) bool { return p != seed.Hash() }):
+						varied++
+					default:
+						t.Fatalf("%s: generation %d holds a %s of %v", control, s.Generation, m.Op, m.Parents)
+					}
+				}
+				if want := map[bool]int{true: 1}[s.Generation == 0]; seeds != want {
+					t.Errorf("%s: generation %d, island %d: %d seeds", control, s.Generation, i, seeds)
 				}
 			}
-			if want := map[bool]int{true: 1}[s.Generation == 0]; seeds != want {
-				t.Errorf("generation %d, island %d: %d seeds", s.Generation, i, seeds)
-			}
 		}
+		if (varied > 500) != (control == BestOfN) {
+			t.Errorf("%s: %d variations of the seed", control, varied)
+		}
+	}
+	cfg := config(t)
+	cfg.Control = BestOfN
+	if _, err := Run(t.Context(), cfg, nil, &regression{}, nil, nil); err == nil || !strings.Contains(err.Error(), "needs a seed") {
+		t.Errorf("got %v", err)
 	}
 }
 

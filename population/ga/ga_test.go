@@ -158,7 +158,7 @@ func TestSearchBeatsRandom(t *testing.T) {
 		cfg := config(t)
 		cfg.Seed, cfg.Generations = seed, 30
 		searched, _ := run(t, cfg, nil, nil, &regression{})
-		cfg.Random = true
+		cfg.Control = Random
 		drawn, _ := run(t, cfg, nil, nil, &regression{})
 		a, b := searched[len(searched)-1].Best[0].Outcome.Fitness(), drawn[len(drawn)-1].Best[0].Outcome.Fitness()
 		t.Logf("seed %d: search %.3f, random %.3f", seed, a, b)

@@ -54,6 +54,9 @@ func Run(ctx context.Context, cfg Config, from *State, eval population.Evaluator
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	if cfg.Control == BestOfN && len(cfg.Seeds) == 0 {
+		return nil, fmt.Errorf("ga: the control %s needs a seed to vary", cfg.Control)
+	}
 	l := &loop{cfg: cfg, ctx: ctx, eval: eval, known: maps.Clone(known), each: each}
 	if l.known == nil {
 		l.known = map[string]population.Outcome{}
