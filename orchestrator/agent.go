@@ -49,6 +49,7 @@ func ReadAgent(im *snapshots.Image, grammar *population.Grammar, evolved string)
 	}
 	var definitions []sexpr.Value
 	for _, form := range forms {
+		form = unwrapPolicy(form)
 		if grammar.Defines(form) >= 0 {
 			definitions = append(definitions, form)
 		} else {
@@ -99,6 +100,28 @@ func (a *Agent) image(grammar *population.Grammar) (sandbox.Image, error) {
 	return im, nil
 }
 
+// wrapPolicy is (policy! 'KIND 'DEFINITION): the definition with the meaning that it
+// was scored by, wherever the file is loaded. A plain definition would be Scheme's
+// own arithmetic, in which (/ 1 0) is an error.
+func wrapPolicy(kind string, definition sexpr.Value) sexpr.Value {
+	quote := func(v sexpr.Value) sexpr.Value { return sexpr.List{sexpr.Symbol("quote"), v} }
+	return sexpr.List{sexpr.Symbol("policy!"), quote(sexpr.Symbol(kind)), quote(definition)}
+}
+
+// unwrapPolicy gives the definition that wrapPolicy wrapped, and any other form as
+// it is.
+func unwrapPolicy(form sexpr.Value) sexpr.Value {
+	list, _ := form.(sexpr.List)
+	if len(list) != 3 || list[0] != sexpr.Symbol("policy!") {
+		return form
+	}
+	quoted, _ := list[2].(sexpr.List)
+	if len(quoted) != 2 || quoted[0] != sexpr.Symbol("quote") {
+		return form
+	}
+	return quoted[1]
+}
+
 // promote returns the image with the winner in place of the incumbent.
 func (a *Agent) promote(winner *population.Genome, parent snapshots.ID) snapshots.Image {
 	im := *a.Image
@@ -110,7 +133,10 @@ func (a *Agent) promote(winner *population.Genome, parent snapshots.ID) snapshot
 		b, _ := sexpr.Canonical(form) // was read from text
 		fmt.Fprintf(&text, "%s\n\n", b)
 	}
-	text.WriteString(winner.Source() + "\n")
+	for i, definition := range winner.Definitions() {
+		b, _ := sexpr.Canonical(wrapPolicy(winner.Grammar().Definitions[i].Result.String(), definition))
+		fmt.Fprintf(&text, "%s\n", b)
+	}
 	im.File(a.Evolved).Data = []byte(text.String())
 	return im
 }

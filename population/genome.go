@@ -123,6 +123,9 @@ func newGenome(g *Grammar, bodies []*node) *Genome {
 // identity.
 func (g *Genome) Hash() string { return g.hash }
 
+// Grammar is the language that the genome is of.
+func (g *Genome) Grammar() *Grammar { return g.grammar }
+
 // Size is the number of nodes of all definitions.
 func (g *Genome) Size() int {
 	size := 0

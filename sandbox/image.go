@@ -33,6 +33,7 @@ type Image struct {
 	Files       []Source    // loaded in this order
 	Definitions []Policy    // grammar policies, installed before the files load
 	Memory      sexpr.Value // association list; nil or empty for none
+	Sets        uint64      // write-sets that Memory holds; see Live
 	Recipe      *Recipe     // cases that the referee makes
 	Given       []Case      // cases from outside, if Recipe is nil
 }
@@ -87,6 +88,7 @@ func (im Image) plan(files map[string]string, zygote sexpr.Value) sexpr.Value {
 	if im.Memory != nil {
 		plan = append(plan, cons(symbol("memory"), im.Memory))
 	}
+	plan = append(plan, cons(symbol("sets"), number(int64(im.Sets))))
 	var load sexpr.List
 	for _, f := range im.Files {
 		load = append(load, cons(sexpr.String(f.Name), sexpr.String(files[f.Name])))

@@ -2,6 +2,7 @@
 ;;
 ;; For agents:   memory-ref memory-set! memory-delete! checkpoint! propose!
 ;; For referees: make-random random-below! policy-map!
+;; In files:     policy! (as jird writes it when a genome was promoted)
 ;; For jird:     jird-main (called once, by boot.scm)
 ;;
 ;; Written in the subset that Gambit and Gerbil share. Plain Gambit; it is
@@ -65,9 +66,9 @@
     (arithmetic-shift (* n (jird-mix64 state)) -64)))
 
 ;; ---------------------------------------------------------------------------
-;; Durable memory, as the agent sees it. The image's memory is never changed
-;; here: a call writes into an overlay, and the overlay is the write-set that
-;; goes out with the reply.
+;; Durable memory, as the agent sees it. A call writes into an overlay, and the
+;; overlay is the write-set that goes out with the reply. Memory itself changes
+;; only by whole write-sets, and only in a process of the live agent.
 
 (define jird-memory (make-table test: equal?))
 (define jird-overlay #f)            ; #f outside a call
@@ -97,12 +98,38 @@
 (define (propose! name expr) (jird-effect! (list 'propose! name expr)))
 
 ;; Runs THUNK against a fresh overlay.
-(define (jird-call thunk)
+(define (jird-call thunk) (jird-call-over '() thunk))
+
+;; Runs THUNK against an overlay that starts with the effects BEFORE, which are not
+;; the call's own.
+(define (jird-call-over before thunk)
   (set! jird-overlay (make-table test: equal?))
+  (for-each (lambda (effect) (jird-change! jird-overlay effect)) before)
   (set! jird-effects '())
   (let ((value (thunk)))
     (set! jird-overlay #f)
     value))
+
+;; Makes one effect's change in TABLE. -> whether it was a change of memory.
+(define (jird-change! table effect)
+  (case (car effect)
+    ((memory-set!) (table-set! table (cadr effect) (caddr effect)) #t)
+    ((memory-delete!)
+     (if (eq? table jird-memory)
+         (table-set! table (cadr effect))
+         (table-set! table (cadr effect) jird-deleted))
+     #t)
+    (else #f)))
+
+;; How many write-sets jird-memory holds: every process of the live agent counts
+;; alike, so one that missed a write-set is seen before it answers.
+(define jird-sets 0)
+
+(define (jird-commit! effects)
+  (let loop ((rest effects) (changed #f))
+    (if (pair? rest)
+        (loop (cdr rest) (or (jird-change! jird-memory (car rest)) changed))
+        (if changed (set! jird-sets (+ jird-sets 1))))))
 
 ;; ---------------------------------------------------------------------------
 ;; Grammar policies. A body is compiled to a straight line of register
@@ -301,11 +328,18 @@
     (table-set! jird-policies (car head) program)
     (jird-define! (car head) (lambda args (jird-apply program kind args)))))
 
+;; (policy! 'KIND '(define (NAME PARAM ...) BODY)): in a file of an agent, a policy
+;; that means here what it meant when it was scored: flonums, total primitives.
+(define (policy! kind definition)
+  (jird-install! (list kind definition)))
+
 (define (jird-define! name value)
   (##global-var-set! (##make-global-var name) value))
 
+(define (jird-global name) (##global-var-ref (##make-global-var name)))
+
 (define (jird-lookup name)
-  (let ((value (##global-var-ref (##make-global-var name))))
+  (let ((value (jird-global name)))
     (if (procedure? value)
         value
         (jird-fail (symbol->string name) " is not defined as a procedure"))))
@@ -403,13 +437,42 @@
       x
       (jird-fail "the answer cannot be sent: " (jird-cut (jird-show x) 80))))
 
-(define (jird-handle request)
+(define (jird-handle before request)
   (with-exception-catcher
    (lambda (e) (set! jird-overlay #f) (list 'raised (jird-explain e)))
    (lambda ()
      (set! jird-fuel 1000000000000)
-     (let ((reply (jird-call (lambda () ((jird-lookup 'agent-handle) request)))))
+     (let ((reply (jird-call-over before (lambda () ((jird-lookup 'agent-handle) request)))))
        (list 'reply (jird-checked reply) (jird-checked (reverse jird-effects)))))))
+
+;; One call of the live agent: as jird-handle, and with COMMIT the write-set becomes
+;; part of memory. A process that does not hold SETS write-sets answers how many it
+;; holds, and does nothing.
+(define (jird-live sets commit before request)
+  (if (not (= sets jird-sets))
+      (list 'behind jird-sets)
+      (let ((answer (jird-handle before request)))
+        (if (and commit (eq? (car answer) 'reply)) (jird-commit! (caddr answer)))
+        answer)))
+
+;; Takes in what other processes of the live agent did.
+(define (jird-apply! from to effects)
+  (if (not (= from jird-sets))
+      (list 'behind jird-sets)
+      (begin
+        (for-each (lambda (effect) (jird-change! jird-memory effect)) effects)
+        (set! jird-sets to)
+        (list 'applied to))))
+
+;; Whether the agent finds itself in order: its own (agent-invariant), if it has one.
+(define (jird-invariant)
+  (with-exception-catcher
+   (lambda (e) (list 'broken (jird-explain e)))
+   (lambda ()
+     (let ((check (jird-global 'agent-invariant)))
+       (if (and (procedure? check) (not (jird-call check)))
+           (list 'broken "agent-invariant answered #f")
+           (list 'sound))))))
 
 (define (jird-eval expr)
   (with-exception-catcher
@@ -423,7 +486,11 @@
            (map (lambda (definitions)
                   (jird-score (cadr request) (caddr request) (cadddr request) definitions))
                 (cddddr request))))
-    ((call) (jird-handle (cadr request)))
+    ((call) (jird-handle '() (cadr request)))
+    ((live)                         ; (live SETS COMMIT BEFORE REQUEST)
+     (jird-live (cadr request) (caddr request) (cadddr request) (car (cddddr request))))
+    ((apply) (jird-apply! (cadr request) (caddr request) (cadddr request)))
+    ((invariant) (jird-invariant))
     ((eval) (jird-eval (cadr request)))
     (else (list 'raised (string-append "unknown request " (jird-cut (jird-show (car request)) 80))))))
 
@@ -447,6 +514,7 @@
 (define (jird-boot! plan)
   (for-each (lambda (entry) (table-set! jird-memory (car entry) (cdr entry)))
             (jird-plan-ref plan 'memory '()))
+  (set! jird-sets (jird-plan-ref plan 'sets 0))
   (for-each jird-install! (jird-plan-ref plan 'definitions '()))
   (for-each (lambda (file)          ; (NAME . PATH)
               (set! jird-step (car file))
