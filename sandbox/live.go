@@ -126,3 +126,6 @@ func readEffects(v sexpr.Value) ([]Effect, bool) {
 }
 
 func isSymbol(v sexpr.Value) bool { _, ok := v.(sexpr.Symbol); return ok }
+
+// Exited is closed when the process has been reaped.
+func (s *Shadow) Exited() <-chan struct{} { return s.exited }

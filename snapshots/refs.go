@@ -72,6 +72,24 @@ func (v *Vault) SwapRef(name string, old, new ID) error {
 	return write(path, []byte(new+"\n"))
 }
 
+// ResetRef points a ref at an image whatever it points at now, even damage. Only
+// whoever decides alone on the ref may call it. It is durable on return.
+func (v *Vault) ResetRef(name string, to ID) error {
+	path, err := v.refPath(name)
+	if err != nil {
+		return err
+	}
+	if _, err := v.manifest(to); err != nil {
+		return fmt.Errorf("ref %s: %w", name, err)
+	}
+	unlock, err := v.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return write(path, []byte(to+"\n"))
+}
+
 // lock keeps the refs for one process at a time. flock(2) locks belong to the
 // open file, so they hold between goroutines too, and end with the process.
 func (v *Vault) lock() (unlock func(), err error) {

@@ -100,7 +100,7 @@ func (s *State) restoreMemory(piece []byte) error {
 
 // The guard's own state, version 1:
 //
-//	(1 SETS (ATTEMPT ...) (PROPOSAL ...) TOTALS)
+//	(1 SETS LAST-TIME (ATTEMPT ...) (PROPOSAL ...) TOTALS)
 func (s *State) encodeRest() sexpr.List {
 	attempts, proposals, losses := sexpr.List{}, sexpr.List{}, sexpr.List{}
 	for i := range s.Promotions {
@@ -115,7 +115,7 @@ func (s *State) encodeRest() sexpr.List {
 	}
 	totals := sexpr.List{integer(t.Since), integer(int64(t.Attempts)), integer(int64(t.Held)), integer(t.Calls),
 		integer(int64(t.Restarts)), integer(int64(t.Starts)), integer(t.DownMicro), losses}
-	return sexpr.List{integer(1), integer(s.Sets), attempts, proposals, totals}
+	return sexpr.List{integer(1), integer(s.Sets), integer(s.LastTime), attempts, proposals, totals}
 }
 
 func (a *Attempt) encodeAttempt() sexpr.List {
@@ -136,7 +136,7 @@ func (s *State) decodeRest(piece []byte) error {
 	if f.integer() != 1 {
 		return errors.New("it is of a version that this jird does not know; use a newer one")
 	}
-	s.Sets = uint64(f.integer())
+	s.Sets, s.LastTime = uint64(f.integer()), f.integer()
 	for _, item := range f.list() {
 		s.Promotions = append(s.Promotions, f.attempt(item))
 	}

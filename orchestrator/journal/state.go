@@ -21,6 +21,7 @@ type State struct {
 	Proposals  []Proposal // not decided yet, oldest first
 	Overlays   Overlays   // canary state of the attempt under way
 	Totals     Totals
+	LastTime   int64 // of the last record that has a time, in Unix milliseconds
 }
 
 // Attempt is one promotion.
@@ -64,6 +65,16 @@ func (s *State) Attempt() *Attempt {
 	return nil
 }
 
+// Version is what promotion n was to make live.
+func (s *State) Version(n int) snapshots.ID {
+	for i := range s.Promotions {
+		if s.Promotions[i].N == n {
+			return s.Promotions[i].To
+		}
+	}
+	return ""
+}
+
 // NextAttempt is the number of the next promotion.
 func (s *State) NextAttempt() int {
 	if n := len(s.Promotions); n > 0 {
@@ -79,10 +90,25 @@ func (s *State) Apply(lsn uint64, r Record) error {
 		return fmt.Errorf("record %d follows record %d: records between them are missing", lsn, s.LSN)
 	}
 	s.LSN = lsn
+	s.LastTime = max(s.LastTime, timeOf(r))
 	if err := s.apply(r); err != nil {
 		return fmt.Errorf("record %d: %w", lsn, err)
 	}
 	return nil
+}
+
+func timeOf(r Record) int64 {
+	switch r := r.(type) {
+	case *Call:
+		return r.Time
+	case *Begin:
+		return r.Time
+	case *Start:
+		return r.Time
+	case *Restart:
+		return r.Time
+	}
+	return 0
 }
 
 func (s *State) apply(r Record) error {
@@ -186,7 +212,7 @@ func (s *State) done(d *Done) error {
 
 // foldOverlays makes the accepted version's canary state the agent's.
 func (s *State) foldOverlays() error {
-	for _, writes := range s.Overlays.inOrder() {
+	for _, writes := range s.Overlays.All() {
 		if err := s.Memory.Apply(writes); err != nil {
 			return err
 		}
@@ -216,7 +242,8 @@ func (o Overlays) Of(caller string) (all []Write) {
 	return all
 }
 
-func (o Overlays) inOrder() (all [][]Write) {
+// All is every write-set, in order.
+func (o Overlays) All() (all [][]Write) {
 	for _, one := range o {
 		all = append(all, one.writes)
 	}

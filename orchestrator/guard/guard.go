@@ -1,0 +1,308 @@
+// Package guard keeps one live agent: it serves calls one at a time, in order;
+// what they do is in the journal before anybody is told; the agent's processes may
+// die at any moment and nothing acknowledged is lost; and another version becomes
+// live only through a promotion that can be undone.
+//
+// One goroutine, the core, owns the state, the journal and the processes. All else
+// asks it: calls by a bounded queue, everything else by small functions that it
+// runs in between.
+//
+// It assumes that it is alone: whoever opens a guard holds the lock of the data
+// folder.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"jird/orchestrator/journal"
+	"jird/orchestrator/supervise"
+	"jird/sandbox"
+	"jird/snapshots"
+)
+
+// Journal is the durable log that the guard writes to. Append and Close are called
+// by one goroutine, Wait by another.
+type Journal interface {
+	// Append queues a record and returns its number, one above the last. After an
+	// error nothing can be appended any more.
+	Append(data []byte) (lsn uint64, err error)
+	// Wait returns when a record may be acknowledged. An error says that it may not,
+	// now or later; whether it became durable only opening the journal anew can tell.
+	Wait(ctx context.Context, lsn uint64) error
+	// Sync returns when a record is durable, whatever may be acknowledged before.
+	Sync(ctx context.Context, lsn uint64) error
+	// TruncateBefore forgets records below a number.
+	TruncateBefore(lsn uint64) error
+	Close() error
+}
+
+// Config is what a guard works with and how.
+type Config struct {
+	Agent string // its name: the refs are NAME/live and NAME/previous
+	Vault *snapshots.Vault
+	Store Store
+	// Code gives the image that a version's processes load, without memory.
+	Code func(snapshots.ID) (sandbox.Image, error)
+	Line supervise.Config
+
+	Deadline time.Duration // of a call that names none; 0: 10 s
+	Queue    int           // calls that may wait; 0: 1,000
+	Memory   int64         // resident bytes at which the serving process is replaced; 0: no limit
+	Canary   Canary
+
+	Checkpoint Checkpointing
+	AcceptLoss bool
+
+	// Proposed is told, by a goroutine of its own, of each change that the agent
+	// proposes; Decide is to follow. nil: proposals wait.
+	Proposed func(journal.Proposal)
+
+	Say       func(format string, args ...any)
+	Failpoint func(name string) // called at every arrow; nil: nothing
+}
+
+func (c *Config) defaults() {
+	if c.Deadline == 0 {
+		c.Deadline = 10 * time.Second
+	}
+	if c.Queue == 0 {
+		c.Queue = 1000
+	}
+	if c.Say == nil {
+		c.Say = func(string, ...any) {}
+	}
+	if c.Failpoint == nil {
+		c.Failpoint = func(string) {}
+	}
+	c.Checkpoint.defaults()
+	c.Canary.defaults()
+}
+
+// Guard serves one agent. Its exported methods are safe for concurrent use.
+type Guard struct {
+	cfg    Config
+	calls  chan *pending
+	events chan func()
+	quit   chan struct{} // closed by Close
+	ended  chan struct{} // closed when the core has ended
+	acks   chan ack
+	status atomic.Pointer[Status]
+	counts counters
+
+	// Owned by the core.
+	log      Journal
+	epoch    int // how often the journal was opened
+	state    *journal.State
+	version  snapshots.ID // what the live ref says
+	live     *supervise.Line
+	warm     *supervise.Line // the version before, ready to be rolled back to; or nil
+	warmID   snapshots.ID
+	canary   *canary // the promotion under way; or nil
+	probe    bool    // the live version has not answered since it became live
+	readOnly error
+	suspects map[string]int // calls by id and body that hung a process once
+	saved    saved
+	closing  sync.Once
+}
+
+// Errors of a call. Each says whether the call may have been carried out.
+var (
+	ErrQueueFull = errors.New("too many calls are waiting; try again in a moment")
+	ErrDeadline  = errors.New("the deadline passed; nothing of the call was kept")
+	ErrReadOnly  = errors.New("the journal cannot be written, so only calls that change nothing are served; nothing of this call was kept")
+	ErrClosed    = errors.New("the guard is ending; nothing of the call was kept")
+	ErrNotKept   = errors.New("the journal failed while the call was being written; nothing of the call was kept")
+	ErrUnknown   = errors.New("the journal failed and cannot be opened; whether the call was kept is not known yet: ask again with the same id")
+)
+
+// Open recovers the agent and serves it. The error is a *DoubtError when
+// acknowledged calls may be missing.
+func Open(ctx context.Context, cfg Config) (*Guard, error) {
+	cfg.defaults()
+	g := &Guard{
+		cfg: cfg, calls: make(chan *pending, cfg.Queue), events: make(chan func(), 256),
+		quit: make(chan struct{}), ended: make(chan struct{}), acks: make(chan ack, cfg.Queue),
+		suspects: map[string]int{},
+	}
+	if err := g.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.start(ctx); err != nil {
+		g.log.Close()
+		return nil, err
+	}
+	g.saved.last = time.Now()
+	g.publish()
+	g.proposed()
+	go g.acknowledge()
+	go g.core()
+	return g, nil
+}
+
+// start brings the live version's processes up, and ends a promotion that the
+// guard before left half-way.
+func (g *Guard) start(ctx context.Context) error {
+	if err := g.settle(); err != nil {
+		return err
+	}
+	line, err := g.openLine(ctx, g.version)
+	if err == nil {
+		err = line.Ready(ctx)
+	}
+	if err == nil {
+		g.live = line
+		return nil
+	}
+	if line != nil {
+		line.Close()
+	}
+	// The code that is live does not even start: what was live before it does, or
+	// nothing can be done here.
+	back := g.state.Restorable()
+	if back == "" {
+		return fmt.Errorf("the live version %.12s of %s does not start, and there is none before it: %w", g.version, g.cfg.Agent, err)
+	}
+	g.cfg.Say("the live version %.12s does not start (%v); going back to %.12s", g.version, err, back)
+	if g.live, err = g.openLine(ctx, back); err != nil {
+		return fmt.Errorf("the version before the live one does not start either: %w", err)
+	}
+	return g.swap(journal.Rollback, back, "the live version did not start")
+}
+
+func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
+	image, err := g.cfg.Code(version)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := g.state.Memory.Datum()
+	if err != nil {
+		return nil, err
+	}
+	return supervise.Open(ctx, g.cfg.Line, image, memory, g.state.Sets, func() { g.post(g.mend) })
+}
+
+// post has the core run f; it is dropped when the core has ended.
+func (g *Guard) post(f func()) {
+	select {
+	case g.events <- f:
+	case <-g.ended:
+	}
+}
+
+// ask has the core run f and waits for it.
+func (g *Guard) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case g.events <- func() { f(); close(done) }:
+	case <-g.ended:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-g.ended:
+		return ErrClosed
+	}
+}
+
+// healthEvery is how often the processes' memory and the age of the last
+// checkpoint are looked at.
+const healthEvery = 250 * time.Millisecond
+
+func (g *Guard) core() {
+	defer close(g.ended)
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		select { // what changes the processes comes before the next call
+		case f := <-g.events:
+			f()
+			continue
+		default:
+		}
+		select {
+		case f := <-g.events:
+			f()
+		case c := <-g.calls:
+			g.handle(c)
+		case <-tick.C:
+			g.tick()
+		case <-g.quit:
+			g.finish()
+			return
+		}
+	}
+}
+
+func (g *Guard) tick() {
+	if g.readOnly != nil && time.Since(g.saved.reopened) >= reopenEvery {
+		g.reopen(g.readOnly)
+	}
+	g.watchMemory()
+	g.checkpointIfDue()
+	g.canaryTick()
+	g.publish()
+}
+
+// Close serves the calls that wait, writes a last checkpoint and ends all
+// processes.
+func (g *Guard) Close() error {
+	g.closing.Do(func() { close(g.quit) })
+	<-g.ended
+	return g.saved.err
+}
+
+// finish is the end of the core.
+func (g *Guard) finish() {
+	for drained := false; !drained; {
+		select {
+		case c := <-g.calls:
+			g.handle(c)
+		default:
+			drained = true
+		}
+	}
+	if g.canary != nil {
+		g.reject("the guard is ending")
+	}
+	close(g.acks)
+	g.saved.err = g.lastCheckpoint()
+	for _, line := range []*supervise.Line{g.live, g.warm} {
+		if line != nil {
+			line.Close()
+		}
+	}
+	g.saved.err = errors.Join(g.saved.err, g.log.Close())
+}
+
+// append writes a record and takes it into the state. After an error the journal
+// has to be opened anew.
+func (g *Guard) append(r journal.Record) (lsn uint64, err error) {
+	b, err := journal.Encode(r)
+	if err != nil {
+		return 0, err
+	}
+	if lsn, err = g.log.Append(b); err != nil {
+		return 0, err
+	}
+	g.saved.journaled += int64(len(b))
+	return lsn, g.state.Apply(lsn, r)
+}
+
+// appendDurably is append for records that something irreversible follows.
+func (g *Guard) appendDurably(r journal.Record) error {
+	lsn, err := g.append(r)
+	if err != nil {
+		return err
+	}
+	return g.log.Sync(context.Background(), lsn)
+}
+
+func now() int64 { return time.Now().UnixMilli() }

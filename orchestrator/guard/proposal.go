@@ -1,0 +1,34 @@
+package guard
+
+import (
+	"context"
+
+	"jird/orchestrator/journal"
+)
+
+// proposed tells whoever judges proposals of all that wait. The judge must bear to
+// be told twice.
+func (g *Guard) proposed() {
+	if g.cfg.Proposed == nil {
+		return
+	}
+	for _, p := range g.state.Proposals {
+		go g.cfg.Proposed(p)
+	}
+}
+
+// Decide ends a proposal with its verdict.
+func (g *Guard) Decide(ctx context.Context, v journal.Verdict) error {
+	var failed error
+	err := g.ask(ctx, func() {
+		if g.log == nil || g.readOnly != nil {
+			failed = g.readOnly
+		} else if failed = g.appendDurably(&v); failed != nil {
+			g.reopen(failed)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}

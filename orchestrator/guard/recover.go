@@ -1,0 +1,298 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"jird/orchestrator/journal"
+	"jird/snapshots"
+)
+
+// Store is where the guard's truth lies: a journal and checkpoints. Its methods
+// are called by one goroutine at a time, but for PutCheckpoint, which may be under
+// way beside any other.
+type Store interface {
+	// OpenJournal opens the journal, making it if there is none.
+	OpenJournal() (Opened, error)
+	// Newest returns the newest checkpoint that verifies, or nil if there is none,
+	// and says what it had to pass over.
+	Newest() (c *Saved, passed []string, err error)
+	// PutCheckpoint makes a checkpoint durable and forgets the oldest beyond the
+	// generations to be kept. It returns the LSN of the oldest that is still there, or
+	// 0 while there are fewer than the generations to be kept.
+	PutCheckpoint(Saved) (oldest uint64, err error)
+	// SetAside moves the journal away, to be looked at by a person, so that
+	// OpenJournal makes a new one whose first record is next.
+	SetAside(next uint64) error
+}
+
+// Opened is a journal that was just opened.
+type Opened interface {
+	Journal
+	// First and Last are the numbers of the records there are; Last is First-1 where
+	// there are none.
+	First() uint64
+	Last() uint64
+	// Records gives the records from a number on, verified. It ends with an error at
+	// the first that does not verify.
+	Records(from uint64) iter.Seq2[Entry, error]
+}
+
+// Entry is one record.
+type Entry struct {
+	LSN  uint64
+	Data []byte
+}
+
+// Saved is a checkpoint.
+type Saved struct {
+	LSN   uint64
+	Clean bool // the guard ended in order: nothing follows it in the journal
+	Live  snapshots.ID
+	Time  time.Time
+	Parts []journal.Part
+}
+
+// DoubtError says that acknowledged records may be missing. Nothing was changed.
+type DoubtError struct {
+	First uint64 // the first record that may be missing
+	Why   string
+}
+
+func (e *DoubtError) Error() string {
+	return fmt.Sprintf("records from LSN %d on may be missing: %s; put the missing files back, or go on without those records with --accept-loss", e.First, e.Why)
+}
+
+// recovered is what journal and checkpoints hold together.
+type recovered struct {
+	log   Opened
+	state *journal.State
+	live  snapshots.ID // empty: nothing says; the ref must
+	saved uint64 // LSN of the checkpoint that it begins from
+	clean bool
+	fresh bool // nothing was ever served
+}
+
+// open recovers the state and the live version.
+func (g *Guard) open(context.Context) error {
+	r, err := g.recover()
+	if err != nil {
+		return err
+	}
+	g.log, g.state = r.log, r.state
+	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
+	if err := g.findLive(r); err != nil {
+		r.log.Close()
+		return err
+	}
+	if g.state.LSN == 0 { // the first start: memory is the image's
+		image, err := g.cfg.Vault.Get(g.version)
+		if err != nil {
+			r.log.Close()
+			return err
+		}
+		if g.state.Memory, err = journal.NewMemory(image.Memory); err != nil {
+			r.log.Close()
+			return fmt.Errorf("the memory of %s: %w", g.cfg.Agent, err)
+		}
+	}
+	start := &journal.Start{Time: now()}
+	if !r.clean && !r.fresh {
+		start.Gap = max(0, now()-g.state.LastTime)
+	}
+	if err := g.appendDurably(start); err != nil {
+		r.log.Close()
+		return fmt.Errorf("the journal cannot be written: %w", err)
+	}
+	return nil
+}
+
+// recover reads the newest checkpoint that verifies and the records after it.
+func (g *Guard) recover() (*recovered, error) {
+	saved, passed, err := g.cfg.Store.Newest()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range passed {
+		g.cfg.Say("stepping back a checkpoint: %s", p)
+	}
+	r := &recovered{state: emptyState(), fresh: saved == nil}
+	if saved != nil {
+		if r.state, err = journal.Restore(saved.LSN, saved.Parts); err != nil {
+			return nil, fmt.Errorf("the checkpoint of LSN %d: %w", saved.LSN, err)
+		}
+		r.live, r.clean, r.saved = saved.Live, saved.Clean, saved.LSN
+	}
+	if r.log, err = g.cfg.Store.OpenJournal(); err != nil {
+		return g.withoutJournal(r, fmt.Sprintf("the journal cannot be read (%v)", err), err)
+	}
+	if why := r.gap(); why != "" {
+		r.log.Close()
+		return g.withoutJournal(r, why, nil)
+	}
+	return g.replay(r)
+}
+
+// gap says why journal and checkpoint do not join, or nothing.
+func (r *recovered) gap() string {
+	first, last, from := r.log.First(), r.log.Last(), r.state.LSN
+	switch {
+	case last < first && first != from+1:
+		return "the journal is empty, and the newest checkpoint is not the last thing that was written"
+	case last >= first && first > from+1:
+		return fmt.Sprintf("the journal begins at LSN %d, the newest checkpoint that verifies ends at %d", first, from)
+	case last >= first && last < from:
+		return fmt.Sprintf("the journal ends at LSN %d, before the checkpoint at %d", last, from)
+	}
+	return ""
+}
+
+// withoutJournal goes on from the checkpoint alone, where that is known to hold
+// everything or somebody accepted that it may not.
+func (g *Guard) withoutJournal(r *recovered, why string, cause error) (*recovered, error) {
+	doubt := &DoubtError{r.state.LSN + 1, why}
+	if errors.Is(cause, ErrLocked) {
+		return nil, cause
+	}
+	if !r.clean && !g.cfg.AcceptLoss {
+		return nil, doubt
+	}
+	g.cfg.Say("%s; going on from LSN %d", why, r.state.LSN)
+	if err := g.keepReplayed(r); err != nil {
+		return nil, errors.Join(doubt, err)
+	}
+	if err := g.cfg.Store.SetAside(r.state.LSN + 1); err != nil {
+		return nil, errors.Join(doubt, err)
+	}
+	var err error
+	if r.log, err = g.cfg.Store.OpenJournal(); err != nil {
+		return nil, errors.Join(doubt, err)
+	}
+	if !r.clean {
+		return r, g.recordLoss(r, doubt)
+	}
+	return r, nil
+}
+
+// keepReplayed makes a checkpoint of what was read from a journal that is about to
+// be set aside.
+func (g *Guard) keepReplayed(r *recovered) error {
+	if r.state.LSN == r.saved {
+		return nil
+	}
+	frozen := r.state.Freeze()
+	defer r.state.Memory.Thaw()
+	parts, err := frozen.Parts()
+	if err != nil {
+		return err
+	}
+	_, err = g.cfg.Store.PutCheckpoint(Saved{LSN: frozen.LSN, Live: r.live, Time: time.Now(), Parts: parts})
+	return err
+}
+
+// ErrLocked is wrapped by OpenJournal when somebody else has the journal open.
+var ErrLocked = errors.New("the journal is in use")
+
+func (g *Guard) recordLoss(r *recovered, doubt *DoubtError) error {
+	loss := &journal.Loss{First: doubt.First, Time: now(), Why: doubt.Why}
+	b, err := journal.Encode(loss)
+	if err != nil {
+		return err
+	}
+	lsn, err := r.log.Append(b)
+	if err == nil {
+		err = r.log.Sync(context.Background(), lsn)
+	}
+	if err != nil {
+		return err
+	}
+	return r.state.Apply(lsn, loss)
+}
+
+// replay applies the records after the checkpoint. One that does not verify is the
+// first in doubt: what follows it cannot be relied upon either.
+func (g *Guard) replay(r *recovered) (*recovered, error) {
+	r.fresh = r.fresh && r.log.Last() < r.log.First()
+	for entry, err := range r.log.Records(r.state.LSN + 1) {
+		var record journal.Record
+		if err == nil {
+			record, err = journal.Decode(entry.Data)
+		}
+		if err == nil {
+			err = r.state.Apply(entry.LSN, record)
+		}
+		if err != nil {
+			r.log.Close()
+			r.clean = false
+			return g.withoutJournal(r, fmt.Sprintf("record %d of the journal is damaged (%v)", r.state.LSN+1, err), nil)
+		}
+		r.clean = false
+		if done, ok := record.(*journal.Done); ok {
+			r.live = r.state.Version(done.N)
+		}
+	}
+	return r, nil
+}
+
+func emptyState() *journal.State {
+	memory, _ := journal.NewMemory(nil) // nothing to go wrong
+	return journal.NewState(memory)
+}
+
+// findLive reads the live ref. Where it is lost or damaged, checkpoint and journal
+// say what it was, and it is written again.
+func (g *Guard) findLive(r *recovered) error {
+	ref := g.cfg.Agent + "/live"
+	id, err := g.cfg.Vault.Ref(ref)
+	if err == nil {
+		g.version = id
+		return nil
+	}
+	if r.live == "" {
+		return err
+	}
+	g.cfg.Say("%v; the journal says that %.12s is live", err, r.live)
+	if err := g.cfg.Vault.ResetRef(ref, r.live); err != nil {
+		return err
+	}
+	g.version = r.live
+	return nil
+}
+
+// reopenEvery is how often it is tried to write the journal again.
+const reopenEvery = time.Second
+
+// reopen opens the journal anew after it failed: which of its last records are
+// there, only that can tell. The processes are started again if they hold another
+// state.
+func (g *Guard) reopen(why error) {
+	if g.log != nil {
+		g.cfg.Say("the journal failed (%v); opening it anew", why)
+		g.log.Close()
+		g.log = nil
+		g.epoch++
+	}
+	g.readOnly = why
+	g.saved.reopened = time.Now()
+	r, err := g.recover()
+	if err != nil {
+		g.cfg.Say("the journal cannot be opened: %v", err)
+		return
+	}
+	same := g.state.LSN == r.state.LSN
+	g.log, g.state = r.log, r.state
+	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
+	if !same {
+		g.restart()
+	}
+	// Whether it can be written shows only when it is.
+	if err := g.appendDurably(&journal.Restart{Time: now(), Why: "the journal failed: " + why.Error()}); err != nil {
+		g.readOnly = err
+		return
+	}
+	g.readOnly = nil
+	g.cfg.Say("the journal is written again")
+}
