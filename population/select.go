@@ -25,16 +25,23 @@ func Compare(a, b Measured) int {
 // Selector draws parents from a cohort by index.
 type Selector func(rng *rand.Rand) int
 
-// Tournament draws size contestants with replacement; the best wins.
+// Tournament draws size contestants with replacement; the best wins. Genomes of
+// equal scores are one contestant, or the cohort would fill with those that do the
+// same; which of them is meant is drawn from the smallest few.
 func Tournament(cohort []Measured, size int) Selector {
+	classes, _ := distinct(cohort)
+	if len(classes) == 0 {
+		return func(rng *rand.Rand) int { return rng.Intn(len(cohort)) }
+	}
 	return func(rng *rand.Rand) int {
-		best := rng.Intn(len(cohort))
+		best := rng.Intn(len(classes))
 		for range size - 1 {
-			if c := rng.Intn(len(cohort)); Compare(cohort[c], cohort[best]) < 0 {
+			if c := rng.Intn(len(classes)); Compare(cohort[classes[c][0]], cohort[classes[best][0]]) < 0 {
 				best = c
 			}
 		}
-		return best
+		class := classes[best]
+		return class[rng.Intn(min(len(class), parsimonious))]
 	}
 }
 

@@ -132,7 +132,7 @@ func (g *Guard) carryOut(c *pending) {
 		line, version, overlay := g.route(c)
 		ctx, cancel := context.WithDeadline(context.Background(), c.deadline)
 		began := time.Now()
-		answer, err := line.Serve(ctx, g.readOnly == nil, g.before(overlay), c.Datum)
+		answer, err := line.Serve(ctx, g.readOnly == nil && overlay == "", g.before(overlay), c.Datum)
 		late := ctx.Err() != nil
 		cancel()
 		if err == nil {

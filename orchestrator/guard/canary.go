@@ -62,7 +62,7 @@ type canary struct {
 	at     int                // of the steps; meaningful once since is set
 	since  time.Time          // when the step began; zero before the first
 	own    tally              // the candidate's calls of this step
-	other  tally              // the incumbent's
+	other  tally              // the incumbent's, since the first step
 	keys   map[string]string  // discard: who wrote a key first, "" for the incumbent
 	differ int                // mirrored calls answered otherwise
 }
@@ -95,7 +95,7 @@ func (g *Guard) step(at int) {
 		return
 	}
 	g.cfg.Failpoint("canary.stepped")
-	c.at, c.since, c.own, c.other = at, time.Now(), tally{}, tally{}
+	c.at, c.since, c.own = at, time.Now(), tally{}
 }
 
 // route says which version serves a call, and whose canary state it sees.

@@ -71,7 +71,7 @@ type recovered struct {
 	log   Opened
 	state *journal.State
 	live  snapshots.ID // empty: nothing says; the ref must
-	saved uint64 // LSN of the checkpoint that it begins from
+	saved uint64       // LSN of the checkpoint that it begins from
 	clean bool
 	fresh bool // nothing was ever served
 }

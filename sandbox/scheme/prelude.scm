@@ -16,6 +16,9 @@
 
 (define jird-out-of-fuel (list 'out-of-fuel))
 
+(define (jird-exhausted? e)
+  (or (heap-overflow-exception? e) (stack-overflow-exception? e)))
+
 (define (jird-fail . parts)
   (raise (apply string-append parts)))
 
@@ -365,7 +368,7 @@
    (lambda (e)
      (set! jird-overlay #f)
      (cond ((eq? e jird-out-of-fuel) (list 'fuel fuel))
-           ((or (heap-overflow-exception? e) (stack-overflow-exception? e))
+           ((jird-exhausted? e)
             (list 'memory (jird-explain e)))
            (else (list 'referee (jird-explain e)))))
    (lambda ()
@@ -437,13 +440,23 @@
       x
       (jird-fail "the answer cannot be sent: " (jird-cut (jird-show x) 80))))
 
-(define (jird-handle before request)
+(define (jird-handle before request on-exhaustion)
   (with-exception-catcher
-   (lambda (e) (set! jird-overlay #f) (list 'raised (jird-explain e)))
+   (lambda (e)
+     (set! jird-overlay #f)
+     (if (jird-exhausted? e) (on-exhaustion))
+     (list 'raised (jird-explain e)))
    (lambda ()
      (set! jird-fuel 1000000000000)
      (let ((reply (jird-call-over before (lambda () ((jird-lookup 'agent-handle) request)))))
        (list 'reply (jird-checked reply) (jird-checked (reverse jird-effects)))))))
+
+;; A live process that ran out of memory ends: the next one starts with a heap that
+;; nothing has been left in.
+(define (jird-give-up)
+  (display "out of memory" (current-error-port))
+  (force-output (current-error-port))
+  (exit 71))
 
 ;; One call of the live agent: as jird-handle, and with COMMIT the write-set becomes
 ;; part of memory. A process that does not hold SETS write-sets answers how many it
@@ -451,7 +464,7 @@
 (define (jird-live sets commit before request)
   (if (not (= sets jird-sets))
       (list 'behind jird-sets)
-      (let ((answer (jird-handle before request)))
+      (let ((answer (jird-handle before request jird-give-up)))
         (if (and commit (eq? (car answer) 'reply)) (jird-commit! (caddr answer)))
         answer)))
 
@@ -486,7 +499,7 @@
            (map (lambda (definitions)
                   (jird-score (cadr request) (caddr request) (cadddr request) definitions))
                 (cddddr request))))
-    ((call) (jird-handle '() (cadr request)))
+    ((call) (jird-handle '() (cadr request) (lambda () #f)))
     ((live)                         ; (live SETS COMMIT BEFORE REQUEST)
      (jird-live (cadr request) (caddr request) (cadddr request) (car (cddddr request))))
     ((apply) (jird-apply! (cadr request) (caddr request) (cadddr request)))
