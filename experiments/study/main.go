@@ -1,10 +1,7 @@
 // Command study judges the packer as a stranger would: ten seeds for each class,
-// each run within its budget, every winner scored on streams whose seeds are
-// drawn from the system after the run ended, with random search at the same
-// number of evaluations beside it.
-//
-// The best of N random policies by training score is what random search ends
-// with, so one control stands for both.
+// every winner scored on streams whose seeds are drawn from the system once its
+// run has ended, beside two controls at the same number of evaluations: random
+// search, and the best of as many single variations of best fit.
 package main
 
 import (
@@ -14,11 +11,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"jird/experiments"
 	"jird/orchestrator"
+	"jird/population/ga"
 	"jird/sandbox"
 	"jird/snapshots/sexpr"
 )
@@ -36,31 +35,61 @@ var classes = []class{
 	{"weibull", 5, `((class . "weibull") (capacity . 100) (items . 5000))`, 0.0085},
 }
 
+// cache holds compiled code for all runs.
+var cache string
+
+// judged is one policy with its score on the judging streams.
+type judged struct {
+	name   string
+	result *orchestrator.Result // nil for best fit
+	took   time.Duration
+	score  float64
+}
+
 func main() {
 	sandbox.Stage()
 	seeds := flag.Int("seeds", 10, "runs of each class")
-	budget := flag.Duration("budget", 140*time.Second, "time of each search; choosing and judging the winner come after it")
+	first := flag.Uint64("first", 1, "seed of the first run")
+	evaluations := flag.Int("evaluations", 100_000, "of each search")
+	variant := flag.String("variant", "", "or or weibull; empty: both")
 	spec := flag.String("spec", "experiments/examples/packer/experiment.yaml", "the experiment")
 	flag.Parse()
-	if err := study(*seeds, *budget, *spec); err != nil {
+	var err error
+	if cache, err = os.MkdirTemp("", "jird-study-cache-"); err != nil {
 		fmt.Fprintln(os.Stderr, "jird: study:", err)
 		os.Exit(1)
 	}
+	status := 0
+	for _, c := range classes {
+		if *variant != "" && *variant != c.variant {
+			continue
+		}
+		if err := study(c, *first, *seeds, *evaluations, *spec); err != nil {
+			fmt.Fprintln(os.Stderr, "jird: study:", err)
+			status = 1
+			break
+		}
+	}
+	os.RemoveAll(cache)
+	os.Exit(status)
 }
 
-func study(seeds int, budget time.Duration, path string) error {
-	for _, c := range classes {
-		var searched, drawn, incumbent []float64
-		for seed := range seeds {
-			one, err := judge(c, uint64(seed+1), budget, path)
-			if err != nil {
-				return err
-			}
-			searched, drawn, incumbent = append(searched, one[0]), append(drawn, one[1]), append(incumbent, one[2])
+func study(c class, first uint64, seeds, evaluations int, path string) error {
+	scores, promoted := map[string][]float64{}, 0
+	for seed := first; seed < first+uint64(seeds); seed++ {
+		all, err := one(c, seed, evaluations, path)
+		if err != nil {
+			return err
 		}
-		fmt.Printf("%s: median of %d seeds: evolved %.3f %%, random search %.3f %%, best fit %.3f %%; goal %.2f %%\n",
-			c.variant, seeds, 100*median(searched), 100*median(drawn), 100*median(incumbent), 100*c.goal)
+		for _, j := range all {
+			scores[j.name] = append(scores[j.name], j.score)
+		}
+		if all[0].result.Promoted {
+			promoted++
+		}
 	}
+	fmt.Printf("%s: median of %d seeds: evolved %.3f %% (goal %.2f %%), random search %.3f %%, best of n %.3f %%, best fit %.3f %%; promoted %d\n",
+		c.variant, seeds, 100*median(scores["evolved"]), 100*c.goal, 100*median(scores["random"]), 100*median(scores["best-of-n"]), 100*median(scores["best fit"]), promoted)
 	return nil
 }
 
@@ -69,67 +98,84 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// judge runs one seed and its control, each in a state folder of its own, and
-// scores both winners and the incumbent on fresh streams.
-func judge(c class, seed uint64, budget time.Duration, path string) (scores [3]float64, err error) {
+// one runs one seed and its controls, each in a state folder of its own, then draws
+// the judging streams and scores all winners and the incumbent on them.
+func one(c class, seed uint64, evaluations int, path string) ([]judged, error) {
 	ctx := context.Background()
 	s, err := experiments.Load(path, c.variant)
 	if err != nil {
-		return scores, err
+		return nil, err
 	}
-	s.Seed, s.Search.Budget = seed, budget
-	winner, err := evolve(ctx, s)
-	if err != nil {
-		return scores, err
-	}
-	control := *s
-	control.Search.Control, control.Search.Budget, control.Search.Evaluations = "random", 0, winner.Evaluations
-	random, err := evolve(ctx, &control)
-	if err != nil {
-		return scores, err
-	}
-	var b [8]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return scores, err
-	}
-	judging := binary.BigEndian.Uint64(b[:]) >> 2
-	recipe, err := sexpr.Read([]byte(c.recipe))
-	if err != nil {
-		return scores, err
-	}
-	for i, expr := range []string{winner.Winner.Expr, random.Winner.Expr, winner.Incumbent.Expr} {
+	s.Seed, s.Search.Budget, s.Search.Evaluations = seed, 0, evaluations
+	var all []judged
+	for _, control := range []ga.Control{ga.Evolve, ga.Random, ga.BestOfN} {
+		j := judged{name: "evolved"}
+		if control != ga.Evolve {
+			s.Search.Control, j.name = string(control), string(control)
+		}
+		began := time.Now()
 		err := withLab(func(lab *experiments.Lab) error {
-			e, err := lab.Evaluate(ctx, s, []byte(expr), experiments.Drawn(c.streams, recipe, judging), experiments.Options{})
-			if err == nil {
-				scores[i] = e.Mean
-			}
+			j.result, err = lab.Run(ctx, s, experiments.Options{})
 			return err
 		})
 		if err != nil {
-			return scores, err
+			return nil, err
+		}
+		j.took = time.Since(began)
+		all = append(all, j)
+	}
+	all = append(all, judged{name: "best fit"})
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return nil, err
+	}
+	judging := binary.BigEndian.Uint64(b[:]) >> 2
+	for i := range all {
+		if err := all[i].judge(ctx, s, c, judging, all[0].result.Incumbent.Expr); err != nil {
+			return nil, err
 		}
 	}
-	fmt.Printf("%s seed %d: evolved %.3f %%, random search %.3f %%, best fit %.3f %% on %d streams of seed %d; %d evaluations, promoted %v (p = %.2g): %s\n",
-		c.variant, seed, 100*scores[0], 100*scores[1], 100*scores[2], c.streams, judging, winner.Evaluations, winner.Promoted, winner.P, winner.Winner.Expr)
-	return scores, nil
+	fmt.Printf("%s seed %d, judged on %d streams of seed %d:\n", c.variant, seed, c.streams, judging)
+	for _, j := range all {
+		if j.result == nil {
+			fmt.Printf("  %-9s %.3f %%\n", j.name, 100*j.score)
+			continue
+		}
+		fmt.Printf("  %-9s %.3f %%  %d evaluations in %v, promoted %v (p = %.2g): %s\n",
+			j.name, 100*j.score, j.result.Evaluations, j.took.Round(time.Second), j.result.Promoted, j.result.P, j.result.Winner.Expr)
+	}
+	return all, nil
 }
 
-func evolve(ctx context.Context, s *experiments.Spec) (result *orchestrator.Result, err error) {
-	err = withLab(func(lab *experiments.Lab) error {
-		result, err = lab.Run(ctx, s, experiments.Options{})
+func (j *judged) judge(ctx context.Context, s *experiments.Spec, c class, seed uint64, incumbent string) error {
+	recipe, err := sexpr.Read([]byte(c.recipe))
+	if err != nil {
+		return err
+	}
+	expr := incumbent
+	if j.result != nil {
+		expr = j.result.Winner.Expr
+	}
+	return withLab(func(lab *experiments.Lab) error {
+		e, err := lab.Evaluate(ctx, s, []byte(expr), experiments.Drawn(c.streams, recipe, seed), experiments.Options{})
+		if err == nil {
+			j.score = e.Mean
+		}
 		return err
 	})
-	return result, err
 }
 
-// withLab opens a state folder that starts empty: a run must not begin from the
-// winner of another.
+// withLab opens a state folder that starts empty but for compiled code: a run must
+// not begin from the winner of another.
 func withLab(f func(*experiments.Lab) error) error {
 	home, err := os.MkdirTemp("", "jird-study-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(home)
+	if err := os.Symlink(cache, filepath.Join(home, "cache")); err != nil {
+		return err
+	}
 	lab, err := experiments.OpenLab(home, func(string, ...any) {})
 	if err != nil {
 		return err
