@@ -100,6 +100,27 @@ func (a *Agent) image(grammar *population.Grammar) (sandbox.Image, error) {
 	return im, nil
 }
 
+// LiveImage is what the processes of a live agent load: every Scheme file but the
+// referees' and the memory's, agent.scm last. Memory is the caller's to give.
+func LiveImage(im *snapshots.Image) (sandbox.Image, error) {
+	var live sandbox.Image
+	agent := im.File("agent.scm")
+	if agent == nil {
+		return live, &AgentError{"agent.scm", fmt.Errorf("the agent has no such file")}
+	}
+	for _, f := range im.Files {
+		switch f.Path {
+		case "agent.scm", refereeFile, "match.scm", "memory.scm":
+			continue
+		}
+		if path.Ext(f.Path) == ".scm" {
+			live.Files = append(live.Files, sandbox.Source{Name: f.Path, Code: f.Data})
+		}
+	}
+	live.Files = append(live.Files, sandbox.Source{Name: agent.Path, Code: agent.Data})
+	return live, nil
+}
+
 // wrapPolicy is (policy! 'KIND 'DEFINITION): the definition with the meaning that it
 // was scored by, wherever the file is loaded. A plain definition would be Scheme's
 // own arithmetic, in which (/ 1 0) is an error.

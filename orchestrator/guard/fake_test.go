@@ -166,6 +166,8 @@ func (l *log) TruncateBefore(lsn uint64) error {
 	return nil
 }
 
+func (l *log) LossWindow() time.Duration { return 0 }
+
 func (l *log) Close() error { return nil }
 
 // counter is an agent that counts, and does what it is told to.

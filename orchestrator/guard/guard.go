@@ -36,6 +36,9 @@ type Journal interface {
 	Wait(ctx context.Context, lsn uint64) error
 	// Sync returns when a record is durable, whatever may be acknowledged before.
 	Sync(ctx context.Context, lsn uint64) error
+	// LossWindow is the longest time for which a record that might be acknowledged was
+	// not durable.
+	LossWindow() time.Duration
 	// TruncateBefore forgets records below a number.
 	TruncateBefore(lsn uint64) error
 	Close() error

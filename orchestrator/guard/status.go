@@ -23,7 +23,18 @@ type Status struct {
 	Memory     MemoryStatus   `json:"memory"`
 	Proposals  int            `json:"proposals"`
 	Checkpoint uint64         `json:"checkpoint"` // LSN of the newest one
+	Counts     Counts         `json:"counts"`
 	Metrics    SuccessMetrics `json:"metrics"`
+}
+
+// Counts are since this guard was started.
+type Counts struct {
+	Refused          uint64 `json:"refused"`
+	Raised           uint64 `json:"raised"`
+	Poisoned         uint64 `json:"poisoned"`
+	Rollbacks        uint64 `json:"rollbacks"`
+	Checkpoints      uint64 `json:"checkpoints"`
+	CheckpointErrors uint64 `json:"checkpoint_errors"`
 }
 
 // LiveStatus is the process that serves.
@@ -55,7 +66,8 @@ type MemoryStatus struct {
 type SuccessMetrics struct {
 	RecoveryP50 float64 `json:"recovery_ms_p50"` // from a death to the next process ready, of this guard's
 	RecoveryMax float64 `json:"recovery_ms_max"`
-	Losses      int     `json:"losses"` // times that somebody accepted that records may be missing
+	LossWindow  float64 `json:"loss_window_ms"` // longest time for which an acknowledged record was not durable
+	Losses      int     `json:"losses"`         // times that somebody accepted that records may be missing
 	Attempts    int     `json:"promotions_attempted"`
 	Held        int     `json:"promotions_held"`
 	Uptime      float64 `json:"uptime"`           // share of the time since the agent was first served
@@ -114,6 +126,10 @@ func (g *Guard) publish() {
 		Live:       LiveStatus{g.live.PID(), g.version, t.Restarts, l, g.counts.resident.Load()},
 		Remembered: g.state.Calls.Len(), Memory: MemoryStatus{g.state.Memory.Bytes(), g.state.Sets},
 		Proposals: len(g.state.Proposals), Checkpoint: g.saved.lsn, Metrics: g.metrics(),
+		Counts: Counts{
+			g.counts.refused.Load(), g.counts.raised.Load(), g.counts.poisoned.Load(), g.counts.rollbacks.Load(),
+			g.counts.checkpoints.Load(), g.counts.checkpointErrors.Load(),
+		},
 	}
 	if g.readOnly != nil {
 		s.ReadOnly = g.readOnly.Error()
@@ -138,6 +154,9 @@ func (g *Guard) metrics() SuccessMetrics {
 	if n := len(g.counts.recoveries); n > 0 {
 		sorted := slices.Sorted(slices.Values(g.counts.recoveries))
 		m.RecoveryP50, m.RecoveryMax = milliseconds(sorted[n/2]), milliseconds(sorted[n-1])
+	}
+	if g.log != nil {
+		m.LossWindow = milliseconds(g.log.LossWindow())
 	}
 	if n := g.counts.answered.Load(); n > 0 {
 		m.Overhead = milliseconds(g.counts.whole-g.counts.agent) / float64(n)
