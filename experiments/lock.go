@@ -9,31 +9,38 @@ import (
 	"syscall"
 )
 
-// Holder is who holds a data folder's lock.
+// Holder is who holds the lock of an agent's data folder.
 type Holder struct {
 	PID    int    `json:"pid"`
 	Agent  string `json:"agent"`
 	Socket string `json:"socket"` // empty: it does not listen
 }
 
-// HeldError says that another process decides on the refs of this data folder.
+// HeldError says that another process decides on this agent's refs.
 type HeldError struct {
-	Home string
+	Dir string
 	Holder
 }
 
 func (e *HeldError) Error() string {
 	if e.Socket == "" {
-		return fmt.Sprintf("%s is in use by process %d; wait until it has ended", e.Home, e.PID)
+		return fmt.Sprintf("%s is in use by process %d; wait until it has ended", e.Dir, e.PID)
 	}
-	return fmt.Sprintf("%s is held by the guard of %s, process %d, at %s; ask that one, or end it first", e.Home, e.Agent, e.PID, e.Socket)
+	return fmt.Sprintf("%s is held by the guard of %s, process %d, at %s; ask that one, or end it first", e.Dir, e.Agent, e.PID, e.Socket)
 }
 
-// lock takes the data folder's lock: only its holder changes refs or a journal. It
-// ends with the process (flock(2)). The error is a *HeldError if somebody else has
-// it.
-func (l *Lab) lock(h Holder) (release func(), err error) {
-	path := filepath.Join(l.Home, "guard.lock")
+// agentDir is an agent's data folder: lock, socket and journal.
+func (l *Lab) agentDir(name string) string { return filepath.Join(l.Home, "agents", name) }
+
+// lock takes an agent's lock: only its holder changes the agent's refs or journal.
+// It ends with the process (flock(2)). The error is a *HeldError if somebody else
+// has it.
+func (l *Lab) lock(name, socket string) (release func(), err error) {
+	dir := l.agentDir(name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "guard.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
@@ -43,14 +50,13 @@ func (l *Lab) lock(h Holder) (release func(), err error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
-		held := &HeldError{Home: l.Home}
+		held := &HeldError{Dir: dir}
 		if data, err := os.ReadFile(path); err == nil {
 			_ = json.Unmarshal(data, &held.Holder) // it may be writing just now
 		}
 		return nil, held
 	}
-	h.PID = os.Getpid()
-	data, err := json.Marshal(h)
+	data, err := json.Marshal(Holder{os.Getpid(), name, socket})
 	if err == nil {
 		err = f.Truncate(0)
 	}

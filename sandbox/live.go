@@ -20,6 +20,16 @@ type Answer struct {
 	Effects []Effect
 }
 
+// Changes says whether the call changed memory: its effects are then a write-set.
+func (a *Answer) Changes() bool {
+	for _, e := range a.Effects {
+		if e[0] == symbol("memory-set!") || e[0] == symbol("memory-delete!") {
+			return true
+		}
+	}
+	return false
+}
+
 // BehindError says that a process does not hold the write-sets that it should.
 type BehindError struct{ Has, Wants uint64 }
 

@@ -139,7 +139,10 @@ func (r Runtime) system() []string {
 // fills 70 before it first collects.
 const leastHeap = 4096
 
-// options are the runtime's own: least and greatest heap in KiB, sources in UTF-8.
+// options are the runtime's own: least and greatest heap in KiB, sources in UTF-8,
+// and the console on standard input and output. Without that Gambit opens /dev/tty
+// to warn of a variable that a file uses before another defines it, and where there
+// is none the file does not load.
 func (r Runtime) options(heap int64) string {
-	return fmt.Sprintf("-:m%d,h%d,f8,-8", leastHeap, heap>>10)
+	return fmt.Sprintf("-:m%d,h%d,d-,f8,-8", leastHeap, heap>>10)
 }

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"jird/experiments"
+	"jird/orchestrator/guard"
+	"jird/orchestrator/serve"
+	"jird/sandbox/isolation"
+	"jird/snapshots"
+)
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "serve", Usage: "keep a live agent: calls, restarts, checkpoints, promotions", ArgsUsage: "NAME|DIR",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "socket", Usage: "Unix socket to answer on (default: guard.sock in the agent's data folder)"},
+			&cli.StringFlag{Name: "tcp", Usage: "answer on this HOST:PORT of loopback too"},
+			&cli.StringFlag{Name: "mode", Value: "sync", Usage: "sync: what is acknowledged is durable; batch: it may be up to 100 calls or 1 s ahead"},
+			&cli.DurationFlag{Name: "deadline", Usage: "of a call that names none (default: 10s)"},
+			&cli.IntFlag{Name: "queue", Usage: "calls that may wait (default: 1000)"},
+			&cli.StringFlag{Name: "copy", Usage: "folder for a second copy of the checkpoints"},
+			&cli.StringFlag{Name: "canary-state", Value: "shared", Usage: "shared: a candidate's writes stay; discard: they are kept apart until it is accepted"},
+			&cli.StringFlag{Name: "runtime", Value: "auto", Usage: "auto, gambit or gerbil"},
+			&cli.StringFlag{Name: "isolation", Value: "full", Usage: "full, or none (weak)"},
+			&cli.StringFlag{Name: "accept-loss", Value: "no", Usage: "yes: go on although acknowledged calls may be missing, and record it"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "NAME|DIR"); err != nil {
+				return err
+			}
+			o, err := guardOptions(c)
+			if err != nil {
+				return err
+			}
+			return withLab(c, func(lab *experiments.Lab) error {
+				name, err := lab.AgentName(c.Args().First())
+				if err != nil {
+					return err
+				}
+				o.Ready = func(socket string) { say("%s is served at %s", name, socket) }
+				return lab.Serve(c.Context, name, o)
+			})
+		},
+	}
+}
+
+func guardOptions(c *cli.Context) (o experiments.GuardOptions, err error) {
+	o = experiments.GuardOptions{
+		Socket: c.String("socket"), TCP: c.String("tcp"), Runtime: c.String("runtime"), Isolation: isolation.Level(c.String("isolation")),
+		Deadline: c.Duration("deadline"), Queue: c.Int("queue"), Copy: c.String("copy"),
+	}
+	for _, f := range []struct {
+		name, off, on string
+		to            *bool
+	}{{"mode", "sync", "batch", &o.Batch}, {"canary-state", "shared", "discard", &o.Discard}, {"accept-loss", "no", "yes", &o.AcceptLoss}} {
+		switch c.String(f.name) {
+		case f.off:
+		case f.on:
+			*f.to = true
+		default:
+			return o, usageError{fmt.Sprintf("--%s must be %s or %s", f.name, f.off, f.on)}
+		}
+	}
+	if o.Isolation != isolation.Full && o.Isolation != isolation.None {
+		return o, usageError{"--isolation must be full or none"}
+	}
+	if o.Deadline < 0 || o.Queue < 0 {
+		return o, usageError{"--deadline and --queue must be above zero"}
+	}
+	return o, nil
+}
+
+func agentFlag() cli.Flag {
+	return &cli.StringFlag{Name: "agent", Usage: "the agent's name (default: the only one there is)"}
+}
+
+// agentName is what --agent says, or the only agent of the state folder.
+func agentName(c *cli.Context, lab *experiments.Lab) (string, error) {
+	if name := c.String("agent"); name != "" {
+		return name, nil
+	}
+	names, err := lab.Agents()
+	if err != nil {
+		return "", err
+	}
+	if len(names) != 1 {
+		return "", usageError{fmt.Sprintf("there are %d agents (%s): name one with --agent", len(names), strings.Join(names, ", "))}
+	}
+	return names[0], nil
+}
+
+func callCommand() *cli.Command {
+	return &cli.Command{
+		Name: "call", Usage: "call the live agent: an S-expression in, one out", ArgsUsage: "'(REQUEST)' (- reads it from standard input)",
+		Flags: []cli.Flag{agentFlag(),
+			&cli.StringFlag{Name: "socket", Usage: "the guard's socket (default: as the agent's guard says)"},
+			&cli.StringFlag{Name: "id", Usage: "of this call: repeated, it gets the first one's answer"},
+			&cli.StringFlag{Name: "sticky", Usage: "who calls, for a canary's split"},
+			&cli.DurationFlag{Name: "deadline", Usage: "of this call"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "'(REQUEST)'"); err != nil {
+				return err
+			}
+			text := c.Args().First()
+			if text == "-" {
+				data, err := io.ReadAll(io.LimitReader(os.Stdin, serve.MaxBody+1))
+				if err != nil {
+					return err
+				}
+				text = string(data)
+			}
+			client, err := guardClient(c)
+			if err != nil {
+				return err
+			}
+			header := http.Header{}
+			for name, value := range map[string]string{serve.HeaderID: c.String("id"), serve.HeaderSticky: c.String("sticky")} {
+				if value != "" {
+					header.Set(name, value)
+				}
+			}
+			if c.IsSet("deadline") {
+				header.Set(serve.HeaderDeadline, c.Duration("deadline").String())
+			}
+			answer, _, err := client.Call(c.Context, text, header)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Println(answer)
+			return err
+		},
+	}
+}
+
+// guardClient reaches the guard that --socket or --agent names.
+func guardClient(c *cli.Context) (client *serve.Client, err error) {
+	if socket := c.String("socket"); socket != "" {
+		return serve.NewClient(socket), nil
+	}
+	err = withLab(c, func(lab *experiments.Lab) error {
+		name, err := agentName(c, lab)
+		if err == nil {
+			client, err = lab.Client(name)
+		}
+		return err
+	})
+	return client, err
+}
+
+func rollbackCommand() *cli.Command {
+	return &cli.Command{
+		Name: "rollback", Usage: "make the version before live again", ArgsUsage: " ",
+		Flags: []cli.Flag{agentFlag(), outputFlag(),
+			&cli.StringFlag{Name: "to", Usage: "a snapshot that was live before (default: the one before the last promotion)"},
+			&cli.StringFlag{Name: "reason", Value: "asked for", Usage: "for the journal"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c); err != nil {
+				return err
+			}
+			return withLab(c, func(lab *experiments.Lab) error {
+				name, err := agentName(c, lab)
+				if err != nil {
+					return err
+				}
+				ended, err := lab.Rollback(c.Context, name, serve.Promotion{To: snapshots.ID(c.String("to")), Reason: c.String("reason")})
+				if err != nil {
+					return err
+				}
+				return printEnded(c, name, ended)
+			})
+		},
+	}
+}
+
+func printEnded(c *cli.Context, name string, e serve.Ended) error {
+	verdict := "kept " + string(e.From)[:12]
+	if e.Promoted {
+		verdict = fmt.Sprintf("%s/live is %.12s", name, e.To)
+	}
+	return emit(c, e, []string{"promotion", "result", "reason"}, [][]string{{strconv.Itoa(e.Number), verdict, e.Reason}})
+}
+
+// guardStatus shows what a guard says of itself.
+func guardStatus(c *cli.Context, lab *experiments.Lab, name string) (*guard.Status, error) {
+	client, err := lab.Client(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := client.Status(c.Context)
+	if err != nil {
+		return nil, err
+	}
+	var s guard.Status
+	return &s, json.Unmarshal(data, &s)
+}
+
+func walCommand() *cli.Command {
+	return &cli.Command{
+		Name: "wal", Usage: "an agent's journal, read only",
+		Subcommands: []*cli.Command{
+			{Name: "verify", Usage: "read every record and checkpoint back and name every damage", ArgsUsage: " ", Flags: []cli.Flag{agentFlag(), outputFlag()},
+				Action: func(c *cli.Context) error {
+					return withLab(c, func(lab *experiments.Lab) error {
+						name, err := agentName(c, lab)
+						if err != nil {
+							return err
+						}
+						r, err := lab.VerifyJournal(name)
+						if err != nil {
+							return err
+						}
+						if err := emit(c, r, []string{"first", "last", "records", "bytes"}, [][]string{{fmt.Sprint(r.First), fmt.Sprint(r.Last), fmt.Sprint(r.Records), fmt.Sprint(r.Bytes)}}); err != nil {
+							return err
+						}
+						return r.Damage()
+					})
+				}},
+			{Name: "dump", Usage: "print the records, one S-expression a line, each after its LSN", ArgsUsage: " ", Flags: []cli.Flag{agentFlag()},
+				Action: func(c *cli.Context) error {
+					return withLab(c, func(lab *experiments.Lab) error {
+						name, err := agentName(c, lab)
+						if err != nil {
+							return err
+						}
+						return lab.DumpJournal(os.Stdout, name)
+					})
+				}},
+		},
+	}
+}
+
+// refused gives the exit status of a call that the guard refused: the caller is at
+// fault, or the guard.
+func refused(err error) (status int, ok bool) {
+	var r *serve.RefusedError
+	if !errors.As(err, &r) {
+		return 0, false
+	}
+	switch r.Status {
+	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge:
+		return exitUsage, true
+	}
+	return exitFailed, true
+}
+

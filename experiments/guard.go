@@ -1,0 +1,189 @@
+package experiments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"jird/orchestrator"
+	"jird/orchestrator/guard"
+	"jird/orchestrator/journal"
+	"jird/orchestrator/serve"
+	"jird/orchestrator/supervise"
+	"jird/sandbox"
+	"jird/sandbox/isolation"
+	"jird/snapshots"
+	"jird/snapshots/wal"
+)
+
+// GuardOptions are what a user may say of a guard.
+type GuardOptions struct {
+	Socket     string // empty: guard.sock in the agent's data folder
+	TCP        string // HOST:PORT on loopback; empty: none
+	Runtime    string
+	Isolation  isolation.Level
+	Batch      bool          // acknowledge before the journal is durable, at most 100 calls or 1 s ahead
+	Deadline   time.Duration // of a call that names none; 0: 10 s
+	Queue      int           // calls that may wait; 0: 1,000
+	Heap       int64         // bytes that the agent's heap may reach; 0: 64 MiB
+	Copy       string        // folder of a second copy of the checkpoints; empty: none
+	AcceptLoss bool
+	Discard    bool // a candidate's writes are kept apart until it is accepted
+	Ready      func(socket string)
+}
+
+// AgentName gives the name of the agent that a NAME or a DIR stands for. A folder
+// is captured if the agent of its name has no live version; otherwise the live one
+// is served, and a difference is said.
+func (l *Lab) AgentName(arg string) (string, error) {
+	if _, err := l.Vault.Ref(arg + "/live"); err == nil {
+		return arg, nil
+	}
+	info, err := os.Stat(arg)
+	if err != nil || !info.IsDir() {
+		return "", fmt.Errorf("%q is neither an agent with a live version nor a folder; `jird snapshot list` shows the agents", arg)
+	}
+	abs, err := filepath.Abs(arg)
+	if err != nil {
+		return "", err
+	}
+	name := filepath.Base(abs)
+	if name == "agent" { // as init makes it: PLACE/agent
+		name = filepath.Base(filepath.Dir(abs))
+	}
+	_, err = l.Agent(&Spec{Name: name, Agent: abs})
+	return name, err
+}
+
+// Serve keeps an agent and answers on its socket until ctx is done. The error is a
+// *HeldError if another guard does that, or a *guard.DoubtError.
+func (l *Lab) Serve(ctx context.Context, name string, o GuardOptions) error {
+	if o.Socket == "" {
+		o.Socket = filepath.Join(l.agentDir(name), "guard.sock")
+	}
+	release, err := l.lock(name, o.Socket)
+	if err != nil {
+		return err
+	}
+	defer release()
+	g, close, err := l.guard(ctx, name, o)
+	if err != nil {
+		return err
+	}
+	defer close()
+	var listeners []net.Listener
+	unix, err := serve.Listen(o.Socket)
+	if err != nil {
+		return errors.Join(err, g.Close())
+	}
+	listeners = append(listeners, unix)
+	if o.TCP != "" {
+		tcp, err := serve.ListenLoopback(o.TCP)
+		if err != nil {
+			return errors.Join(err, unix.Close(), g.Close())
+		}
+		listeners = append(listeners, tcp)
+	}
+	if o.Ready != nil {
+		o.Ready(o.Socket)
+	}
+	return serve.Serve(ctx, g, listeners...)
+}
+
+// guard opens the guard of an agent whose lock is held.
+func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.Guard, close func(), err error) {
+	runtime, err := sandbox.FindRuntime(ctx, o.Runtime)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Isolation == "" {
+		o.Isolation = isolation.Full
+	}
+	store, err := l.openStore(name, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	limit := max(o.Deadline, 30*time.Second)
+	g, err = guard.Open(ctx, guard.Config{
+		Agent: name, Vault: l.Vault, Store: store, Deadline: o.Deadline, Queue: o.Queue, AcceptLoss: o.AcceptLoss,
+		Canary: guard.Canary{Discard: o.Discard}, Say: l.Say, Failpoint: failpoint(),
+		Code: func(id snapshots.ID) (sandbox.Image, error) {
+			image, err := l.Vault.Get(id)
+			if err != nil {
+				return sandbox.Image{}, err
+			}
+			return orchestrator.LiveImage(image)
+		},
+		Line: supervise.Config{Request: limit, Sandbox: sandbox.Options{
+			Runtime: runtime, Wall: limit,
+			Policy:   isolation.Policy{Level: o.Isolation, Heap: o.Heap},
+			Compiler: &sandbox.Compiler{Runtime: runtime, Cache: filepath.Join(l.Home, "cache"), Level: o.Isolation},
+		}},
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return g, func() { _ = store.Close() }, nil
+}
+
+// Client reaches the guard of an agent, wherever it listens.
+func (l *Lab) Client(name string) (*serve.Client, error) {
+	release, err := l.lock(name, "")
+	var held *HeldError
+	if errors.As(err, &held) && held.Socket != "" {
+		return serve.NewClient(held.Socket), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	release()
+	return nil, fmt.Errorf("no guard keeps %s; start one with `jird serve %s`", name, name)
+}
+
+// Promote makes a version live that was judged already or is somebody's will:
+// through the agent's guard if there is one, else by its journal, else, for an agent
+// that was never served, by its ref alone.
+func (l *Lab) Promote(ctx context.Context, name string, p serve.Promotion) (serve.Ended, error) {
+	return l.throughGuard(ctx, name, func(c *serve.Client) (serve.Ended, error) { return c.Promote(ctx, p) },
+		func(g *guard.Guard) (journal.Attempt, error) {
+			return g.Promote(ctx, guard.Promote{To: p.To, Kind: p.Kind, Reason: p.Reason})
+		})
+}
+
+// Rollback makes what was live before, or p.To, live again.
+func (l *Lab) Rollback(ctx context.Context, name string, p serve.Promotion) (serve.Ended, error) {
+	return l.throughGuard(ctx, name, func(c *serve.Client) (serve.Ended, error) { return c.Rollback(ctx, p) },
+		func(g *guard.Guard) (journal.Attempt, error) { return g.Rollback(ctx, p.To, p.Reason) })
+}
+
+func (l *Lab) throughGuard(ctx context.Context, name string, ask func(*serve.Client) (serve.Ended, error), do func(*guard.Guard) (journal.Attempt, error)) (serve.Ended, error) {
+	release, err := l.lock(name, "")
+	var held *HeldError
+	if errors.As(err, &held) && held.Socket != "" {
+		return ask(serve.NewClient(held.Socket))
+	}
+	if err != nil {
+		return serve.Ended{}, err
+	}
+	defer release()
+	g, close, err := l.guard(ctx, name, GuardOptions{})
+	if err != nil {
+		return serve.Ended{}, err
+	}
+	defer close()
+	a, err := do(g)
+	return serve.NewEnded(a), errors.Join(err, g.Close())
+}
+
+// failpoint is where a test has the guard end: at the Nth passing of the point that
+// JIRD_FAILPOINT names, as NAME or NAME:N. The process kills itself there, as if by
+// SIGKILL.
+func failpoint() func(string) {
+	return crashAt(os.Getenv("JIRD_FAILPOINT"))
+}
+
+var _ = wal.Open

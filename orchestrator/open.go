@@ -1,0 +1,265 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"jird/population"
+	"jird/sandbox"
+	"jird/snapshots"
+	"jird/snapshots/sexpr"
+)
+
+// Open code is any Scheme, so it is judged by what it answers: each case is a list
+// of requests to a fresh shadow of the whole agent, which sees nothing but them; a
+// referee in a process of its own makes the cases and scores the transcripts. The
+// referee's file defines
+//
+//	(transcript-cases COUNT SEED)      -> list of (NAME . CASE)
+//	(transcript-requests CASE)         -> list of requests
+//	(transcript-score CASE ANSWERS)    -> a number, or (NUM . DEN); lower is better
+//
+// where an answer is (ok VALUE), (raised TEXT) or (died TEXT), and none follows a
+// death.
+
+// Redefine gives an image in which the top-level definition of name is replaced by
+// one that gives it the value of expr.
+func Redefine(im *snapshots.Image, parent snapshots.ID, name string, expr sexpr.Value) (snapshots.Image, error) {
+	next := *im
+	next.Parents = []snapshots.ID{parent}
+	next.Files = append([]snapshots.File(nil), im.Files...)
+	for i, f := range next.Files {
+		if path.Ext(f.Path) != ".scm" || f.Path == refereeFile || f.Path == "memory.scm" {
+			continue
+		}
+		forms, err := sexpr.ReadAll(f.Data)
+		if err != nil {
+			continue // not of the subset that can be read here; left as it is
+		}
+		if at := defines(forms, name); at >= 0 {
+			forms[at] = sexpr.List{sexpr.Symbol("define"), sexpr.Symbol(name), expr}
+			next.Files[i].Data, err = render(forms)
+			return next, err
+		}
+	}
+	return next, fmt.Errorf("no file of the agent defines %s at top level, so there is nothing to replace", name)
+}
+
+func defines(forms []sexpr.Value, name string) int {
+	for i, form := range forms {
+		list, _ := form.(sexpr.List)
+		if len(list) < 3 || list[0] != sexpr.Symbol("define") {
+			continue
+		}
+		head := list[1]
+		switch h := head.(type) {
+		case sexpr.List:
+			if len(h) > 0 {
+				head = h[0]
+			}
+		case sexpr.Dotted:
+			head = h.Items[0]
+		}
+		if head == sexpr.Symbol(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+func render(forms []sexpr.Value) ([]byte, error) {
+	text := []byte(";; Written by jird: a definition was replaced by one that the agent proposed.\n\n")
+	for _, form := range forms {
+		b, err := sexpr.Canonical(form)
+		if err != nil {
+			return nil, err
+		}
+		text = append(append(text, b...), "\n\n"...)
+	}
+	return text, nil
+}
+
+// Transcripts measures images of whole agents on cases of their referee.
+type Transcripts struct {
+	options sandbox.Options
+	engine  sandbox.Engine
+	referee *sandbox.Shadow
+	names   []string
+	cases   []sexpr.Value
+}
+
+// OpenTranscripts starts the referee of an image and has it make count cases.
+func OpenTranscripts(ctx context.Context, o sandbox.Options, im *snapshots.Image, count int, seed uint64) (*Transcripts, error) {
+	file := im.File(refereeFile)
+	if file == nil {
+		return nil, &AgentError{refereeFile, errors.New("the agent has no referee, so nothing can be judged; it must define transcript-cases, transcript-requests and transcript-score")}
+	}
+	engine, err := sandbox.Open(ctx, o, sandbox.Image{Files: []sandbox.Source{{Name: file.Path, Code: file.Data}}})
+	if err != nil {
+		return nil, err
+	}
+	t := &Transcripts{options: o, engine: engine}
+	if t.referee, err = engine.Start(ctx); err != nil {
+		engine.Close()
+		return nil, err
+	}
+	if err := t.draw(ctx, count, seed); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close ends the referee.
+func (t *Transcripts) Close() {
+	t.referee.Close()
+	t.engine.Close()
+}
+
+// Names are the cases' names.
+func (t *Transcripts) Names() []string { return t.names }
+
+func (t *Transcripts) draw(ctx context.Context, count int, seed uint64) error {
+	v, err := t.ask(ctx, "transcript-cases", sexpr.NewInt(int64(count)), sexpr.NewInt(int64(seed>>2)))
+	if err != nil {
+		return err
+	}
+	list, _ := v.(sexpr.List)
+	for _, item := range list {
+		name, data, ok := namedCase(item)
+		if !ok {
+			return &AgentError{refereeFile, errors.New("transcript-cases must answer a list of (name . case), each name a string")}
+		}
+		t.names, t.cases = append(t.names, name), append(t.cases, data)
+	}
+	if len(t.cases) != count {
+		return &AgentError{refereeFile, fmt.Errorf("transcript-cases answered %d cases, not %d", len(t.cases), count)}
+	}
+	return nil
+}
+
+func namedCase(v sexpr.Value) (name string, data sexpr.Value, ok bool) {
+	switch v := v.(type) {
+	case sexpr.List:
+		if len(v) > 0 {
+			s, ok := v[0].(sexpr.String)
+			return string(s), v[1:], ok
+		}
+	case sexpr.Dotted:
+		s, ok := v.Items[0].(sexpr.String)
+		if len(v.Items) == 1 {
+			return string(s), v.Tail, ok
+		}
+		return string(s), sexpr.Dotted{Items: v.Items[1:], Tail: v.Tail}, ok
+	}
+	return "", nil, false
+}
+
+// ask has the referee apply one of its procedures to data.
+func (t *Transcripts) ask(ctx context.Context, procedure string, args ...sexpr.Value) (sexpr.Value, error) {
+	call := sexpr.List{sexpr.Symbol(procedure)}
+	for _, a := range args {
+		call = append(call, sexpr.List{sexpr.Symbol("quote"), a})
+	}
+	answer, err := t.referee.Ask(ctx, sexpr.List{sexpr.Symbol("eval"), call})
+	if err != nil {
+		return nil, &AgentError{refereeFile, fmt.Errorf("%s: %w", procedure, err)}
+	}
+	list, _ := answer.(sexpr.List)
+	if len(list) == 2 && list[0] == sexpr.Symbol("value") {
+		return list[1], nil
+	}
+	text := sexpr.String("no answer of the protocol's form")
+	if len(list) == 2 {
+		text, _ = list[1].(sexpr.String)
+	}
+	return nil, &AgentError{refereeFile, fmt.Errorf("%s: %s", procedure, text)}
+}
+
+// Measure runs every case in a fresh shadow of the image, which begins with memory.
+// One that does not load, or dies in a case, is a measurement: the outcome says so.
+func (t *Transcripts) Measure(ctx context.Context, im *snapshots.Image, memory sexpr.Value) (population.Outcome, error) {
+	image, err := LiveImage(im)
+	if err != nil {
+		return population.Outcome{Status: population.Crash, Detail: err.Error()}, nil
+	}
+	image.Memory = memory
+	engine, err := sandbox.Open(ctx, t.options, image)
+	var load *sandbox.LoadError
+	if errors.As(err, &load) {
+		return population.Outcome{Status: population.Crash, Detail: err.Error()}, nil
+	}
+	if err != nil {
+		return population.Outcome{}, err
+	}
+	defer engine.Close()
+	outcome := population.Outcome{Status: population.OK}
+	for i, data := range t.cases {
+		answers, died, err := t.play(ctx, engine, data)
+		if err != nil {
+			return outcome, err
+		}
+		if died != "" {
+			return population.Outcome{Status: population.Crash, Detail: fmt.Sprintf("in case %s: %s", t.names[i], died)}, nil
+		}
+		score, err := t.score(ctx, data, answers)
+		if err != nil {
+			return outcome, err
+		}
+		outcome.Scores = append(outcome.Scores, score)
+	}
+	return outcome, nil
+}
+
+// play has a fresh shadow answer a case's requests.
+func (t *Transcripts) play(ctx context.Context, engine sandbox.Engine, data sexpr.Value) (answers sexpr.List, died string, err error) {
+	v, err := t.ask(ctx, "transcript-requests", data)
+	if err != nil {
+		return nil, "", err
+	}
+	requests, ok := v.(sexpr.List)
+	if !ok {
+		return nil, "", &AgentError{refereeFile, errors.New("transcript-requests must answer a list")}
+	}
+	shadow, err := engine.Start(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer shadow.Close()
+	answers, sets := sexpr.List{}, uint64(0)
+	for _, request := range requests {
+		a, err := shadow.Live(ctx, sets, true, nil, request)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, "", ctx.Err()
+			}
+			return answers, fmt.Sprintf("the process died: %v", err), nil
+		}
+		if a.Changes() {
+			sets++
+		}
+		if a.Raised {
+			answers = append(answers, sexpr.List{sexpr.Symbol("raised"), sexpr.String(a.Text)})
+		} else {
+			answers = append(answers, sexpr.List{sexpr.Symbol("ok"), a.Value})
+		}
+	}
+	return answers, "", nil
+}
+
+func (t *Transcripts) score(ctx context.Context, data sexpr.Value, answers sexpr.List) (population.Score, error) {
+	v, err := t.ask(ctx, "transcript-score", data, answers)
+	if err != nil {
+		return population.Score{}, err
+	}
+	if n, ok := number(v); ok {
+		return population.Score{Num: n, Den: 1}, nil
+	}
+	if score, ok := ratio(v); ok {
+		return score, nil
+	}
+	text, _ := sexpr.Canonical(v)
+	return population.Score{}, &AgentError{refereeFile, fmt.Errorf("transcript-score answered %.80s; it must be a finite number, or a pair of two with the second above zero", text)}
+}

@@ -1,0 +1,107 @@
+package orchestrator
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"jird/population"
+	"jird/sandbox"
+	"jird/sandbox/isolation"
+	"jird/snapshots"
+	"jird/snapshots/sexpr"
+)
+
+func openOptions(t testing.TB) sandbox.Options {
+	t.Helper()
+	r, err := sandbox.FindRuntime(t.Context(), "auto")
+	if err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	if _, err := isolation.Decide(isolation.Policy{Level: isolation.Full}, isolation.Probe()); err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	return sandbox.Options{
+		Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: 20 * time.Second,
+		Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
+	}
+}
+
+func expr(t testing.TB, src string) sexpr.Value {
+	t.Helper()
+	v, err := sexpr.Read([]byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// The agent that optimises itself: one idea is an endless recursion and dies in its
+// shadow, one is a true gain, one is worse, and none sees what scores it.
+func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
+	im, err := snapshots.ReadDir("notes", "../experiments/examples/self-destruct/agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge, err := OpenTranscripts(t.Context(), openOptions(t), &im, 4, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer judge.Close()
+	memory := expr(t, `((count . 1) ((note "old") . 5))`)
+	before, err := judge.Measure(t.Context(), &im, memory)
+	if err != nil || before.Status != population.OK || len(before.Scores) != 4 || before.Fitness() < 0.2 || before.Fitness() > 0.8 {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	for _, c := range []struct {
+		name, expr string
+		status     population.Status
+		fitness    float64
+		says       string
+	}{
+		{"note-key", "(lambda (key) (if (symbol? key) (symbol->string key) key))", population.OK, 0, ""},
+		{"recall", "(lambda (key) (or (recall key) (memory-ref (list 'note key) #f)))", population.Crash, 0, "the process died"},
+		{"recall", "(lambda (key) (car 5))", population.OK, 1, ""},
+		{"recall", "(car 5)", population.Crash, 0, "memory-code.scm"},
+		{"recall", "(lambda (key) (transcript-score 1 2))", population.OK, 1, ""},
+	} {
+		next, err := Redefine(&im, "parent", c.name, expr(t, c.expr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := judge.Measure(t.Context(), &next, memory)
+		if err != nil || got.Status != c.status || !strings.Contains(got.Detail, c.says) || (c.status == population.OK && got.Fitness() != c.fitness) {
+			t.Errorf("%s: %+v, %v", c.expr, got, err)
+		}
+	}
+	if _, err := Redefine(&im, "parent", "nothing", expr(t, "1")); err == nil {
+		t.Error("a definition that is not there was replaced")
+	}
+}
+
+func TestRefereesOfOpenCodeThatFail(t *testing.T) {
+	for says, referee := range map[string]string{
+		"no referee":                 "",
+		"transcript-cases":           "(define x 1)",
+		"answered 1 cases, not 2":    `(define (transcript-cases n s) '(("a" . 1)))`,
+		"each name a string":         `(define (transcript-cases n s) '((a . 1) (b . 2)))`,
+		"must answer a list":         `(define (transcript-cases n s) '(("a" . 1) ("b" . 2))) (define (transcript-requests c) 1)`,
+		"it must be a finite number": `(define (transcript-cases n s) '(("a" . 1) ("b" . 2))) (define (transcript-requests c) '((recall x))) (define (transcript-score c a) "good")`,
+	} {
+		im, err := snapshots.ReadDir("notes", "../experiments/examples/self-destruct/agent")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if im.File("fitness.scm").Data = []byte(referee); referee == "" {
+			im.File("fitness.scm").Path = "other.scm"
+		}
+		judge, err := OpenTranscripts(t.Context(), openOptions(t), &im, 2, 1)
+		if err == nil {
+			_, err = judge.Measure(t.Context(), &im, sexpr.List{})
+			judge.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want an error that says %q", err, says)
+		}
+	}
+}
