@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"sync"
@@ -168,6 +169,9 @@ func (s *store) recover(m meta, names []string) (meta, error) {
 	if err != nil {
 		return m, err
 	}
+	if err := checkSealed(s.fs, m); err != nil {
+		return m, err
+	}
 	data, f, err := scanFile(s.fs, m, m.tail())
 	if err != nil {
 		return m, err
@@ -214,6 +218,27 @@ func leftovers(f FS, m meta, names []string) (old []string, err error) {
 		old = append(old, name)
 	}
 	return old, nil
+}
+
+// checkSealed looks at the headers only, as raft-wal will. The rest is verified when
+// it is read.
+func checkSealed(s FS, m meta) error {
+	for _, info := range m.Segments[:len(m.Segments)-1] {
+		name := segment.FileName(info)
+		f, err := s.Open(name)
+		if err != nil {
+			return err
+		}
+		head := make([]byte, headerSize)
+		n, err := f.ReadAt(head, 0)
+		if err = errors.Join(err, f.Close()); err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		if why := checkHeader(head[:n], info); why != "" {
+			return &CorruptError{File: name, LSN: LSN(info.BaseIndex), Through: LSN(info.MaxIndex), Reason: why}
+		}
+	}
+	return nil
 }
 
 func missingSegment(m meta, info types.SegmentInfo) *CorruptError {

@@ -241,7 +241,7 @@ func (l *Log) Replay(from LSN) iter.Seq2[Record, error] {
 			switch {
 			case errors.As(err, &damage) && damage.Harmless:
 				return true
-			case damage != nil && damage.LSN > 0 && damage.LSN < l.First():
+			case damage != nil && damage.LSN > 0 && damage.Through < l.First():
 				yield(Record{}, fmt.Errorf("record %d: %w", damage.LSN, ErrTruncated))
 				return false
 			case err != nil:
