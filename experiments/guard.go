@@ -7,6 +7,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"jird/orchestrator"
@@ -103,16 +107,21 @@ func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.
 	if o.Isolation == "" {
 		o.Isolation = isolation.Full
 	}
-	store, err := l.openStore(name, o)
+	vault, err := snapshots.OpenWith(filepath.Join(l.Home, "vault"), snapshots.Options{Copy: o.Copy, Say: func(err error) { l.Say("%v", err) }})
 	if err != nil {
 		return nil, nil, err
 	}
+	mode := wal.Sync
+	if o.Batch {
+		mode = wal.Batch
+	}
+	store := &guard.Disk{Agent: name, Vault: vault, Dir: l.journalDir(name), Mode: mode}
 	limit := max(o.Deadline, 30*time.Second)
 	g, err = guard.Open(ctx, guard.Config{
-		Agent: name, Vault: l.Vault, Store: store, Deadline: o.Deadline, Queue: o.Queue, AcceptLoss: o.AcceptLoss,
+		Agent: name, Vault: vault, Store: store, Deadline: o.Deadline, Queue: o.Queue, AcceptLoss: o.AcceptLoss,
 		Canary: guard.Canary{Discard: o.Discard}, Say: l.Say, Failpoint: failpoint(),
 		Code: func(id snapshots.ID) (sandbox.Image, error) {
-			image, err := l.Vault.Get(id)
+			image, err := vault.Get(id)
 			if err != nil {
 				return sandbox.Image{}, err
 			}
@@ -125,10 +134,12 @@ func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.
 		}},
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		return nil, nil, errors.Join(err, vault.Close())
 	}
-	return g, func() { _ = store.Close() }, nil
+	return g, func() { _ = vault.Close() }, nil
 }
+
+func (l *Lab) journalDir(name string) string { return filepath.Join(l.agentDir(name), "journal") }
 
 // Client reaches the guard of an agent, wherever it listens.
 func (l *Lab) Client(name string) (*serve.Client, error) {
@@ -180,10 +191,19 @@ func (l *Lab) throughGuard(ctx context.Context, name string, ask func(*serve.Cli
 }
 
 // failpoint is where a test has the guard end: at the Nth passing of the point that
-// JIRD_FAILPOINT names, as NAME or NAME:N. The process kills itself there, as if by
-// SIGKILL.
+// JIRD_FAILPOINT names, as NAME:N. The process kills itself there, so nothing that a
+// handler could do is done.
 func failpoint() func(string) {
-	return crashAt(os.Getenv("JIRD_FAILPOINT"))
+	name, count, ok := strings.Cut(os.Getenv("JIRD_FAILPOINT"), ":")
+	left, err := strconv.Atoi(count)
+	if !ok || err != nil {
+		return nil
+	}
+	var passed atomic.Int64
+	return func(at string) {
+		if at == name && passed.Add(1) == int64(left) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
 }
-
-var _ = wal.Open

@@ -254,4 +254,3 @@ func refused(err error) (status int, ok bool) {
 	}
 	return exitFailed, true
 }
-

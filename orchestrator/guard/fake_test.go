@@ -60,7 +60,11 @@ type log struct {
 	dead error
 }
 
-func (d *disk) OpenJournal() (Opened, error) {
+func (d *disk) Salvage(from uint64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) { yield(Entry{}, d.failOpen) }
+}
+
+func (d *disk) OpenJournal(bool) (Opened, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failOpen != nil {
@@ -94,7 +98,7 @@ func (d *disk) PutCheckpoint(s Saved) (uint64, error) {
 	return d.checkpoints[0].LSN, nil
 }
 
-func (d *disk) SetAside(next uint64) error {
+func (d *disk) Renew(next uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.records, d.first, d.failOpen = nil, next, nil

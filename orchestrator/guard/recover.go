@@ -9,14 +9,20 @@ import (
 
 	"jird/orchestrator/journal"
 	"jird/snapshots"
+	"jird/snapshots/wal"
 )
 
 // Store is where the guard's truth lies: a journal and checkpoints. Its methods
 // are called by one goroutine at a time, but for PutCheckpoint, which may be under
 // way beside any other.
 type Store interface {
-	// OpenJournal opens the journal, making it if there is none.
-	OpenJournal() (Opened, error)
+	// OpenJournal opens the journal, making it if that is allowed and there is none. An
+	// error that wraps wal.ErrInUse names who has it open; any other says that the
+	// journal is damaged or lost, and nothing was changed.
+	OpenJournal(create bool) (Opened, error)
+	// Salvage gives the records of a journal that does not open, from a number on,
+	// verified; it ends with an error where one is, or may be, missing.
+	Salvage(from uint64) iter.Seq2[Entry, error]
 	// Newest returns the newest checkpoint that verifies, or nil if there is none,
 	// and says what it had to pass over.
 	Newest() (c *Saved, passed []string, err error)
@@ -24,9 +30,9 @@ type Store interface {
 	// generations to be kept. It returns the LSN of the oldest that is still there, or
 	// 0 while there are fewer than the generations to be kept.
 	PutCheckpoint(Saved) (oldest uint64, err error)
-	// SetAside moves the journal away, to be looked at by a person, so that
-	// OpenJournal makes a new one whose first record is next.
-	SetAside(next uint64) error
+	// Renew moves the journal away, to be looked at by a person, and makes a new one
+	// whose first record is next.
+	Renew(next uint64) error
 }
 
 // Opened is a journal that was just opened.
@@ -126,14 +132,29 @@ func (g *Guard) recover() (*recovered, error) {
 		}
 		r.live, r.clean, r.saved = saved.Live, saved.Clean, saved.LSN
 	}
-	if r.log, err = g.cfg.Store.OpenJournal(); err != nil {
-		return g.withoutJournal(r, fmt.Sprintf("the journal cannot be read (%v)", err), err)
+	r.log, err = g.cfg.Store.OpenJournal(saved == nil)
+	switch {
+	case errors.Is(err, wal.ErrInUse):
+		return nil, err
+	case err != nil:
+		return g.salvage(r, err)
 	}
 	if why := r.gap(); why != "" {
 		r.log.Close()
-		return g.withoutJournal(r, why, nil)
+		return g.renew(r, why)
 	}
 	return g.replay(r)
+}
+
+// salvage reads what it can of a journal that does not open. Damage that lies before
+// the checkpoint costs nothing.
+func (g *Guard) salvage(r *recovered, damage error) (*recovered, error) {
+	why := fmt.Sprintf("the journal does not open (%v)", damage)
+	if err := r.apply(g.cfg.Store.Salvage(r.state.LSN + 1)); err != nil {
+		return g.renew(r, fmt.Sprintf("%s, and its records can be read up to LSN %d (%v)", why, r.state.LSN, err))
+	}
+	r.clean = true // nothing is missing
+	return g.renew(r, why+", but all records after the checkpoint can be read")
 }
 
 // gap says why journal and checkpoint do not join, or nothing.
@@ -150,13 +171,10 @@ func (r *recovered) gap() string {
 	return ""
 }
 
-// withoutJournal goes on from the checkpoint alone, where that is known to hold
-// everything or somebody accepted that it may not.
-func (g *Guard) withoutJournal(r *recovered, why string, cause error) (*recovered, error) {
+// renew goes on with a new journal, where the state is known to hold everything or
+// somebody accepted that it may not.
+func (g *Guard) renew(r *recovered, why string) (*recovered, error) {
 	doubt := &DoubtError{r.state.LSN + 1, why}
-	if errors.Is(cause, ErrLocked) {
-		return nil, cause
-	}
 	if !r.clean && !g.cfg.AcceptLoss {
 		return nil, doubt
 	}
@@ -164,11 +182,11 @@ func (g *Guard) withoutJournal(r *recovered, why string, cause error) (*recovere
 	if err := g.keepReplayed(r); err != nil {
 		return nil, errors.Join(doubt, err)
 	}
-	if err := g.cfg.Store.SetAside(r.state.LSN + 1); err != nil {
+	if err := g.cfg.Store.Renew(r.state.LSN + 1); err != nil {
 		return nil, errors.Join(doubt, err)
 	}
 	var err error
-	if r.log, err = g.cfg.Store.OpenJournal(); err != nil {
+	if r.log, err = g.cfg.Store.OpenJournal(false); err != nil {
 		return nil, errors.Join(doubt, err)
 	}
 	if !r.clean {
@@ -193,9 +211,6 @@ func (g *Guard) keepReplayed(r *recovered) error {
 	return err
 }
 
-// ErrLocked is wrapped by OpenJournal when somebody else has the journal open.
-var ErrLocked = errors.New("the journal is in use")
-
 func (g *Guard) recordLoss(r *recovered, doubt *DoubtError) error {
 	loss := &journal.Loss{First: doubt.First, Time: now(), Why: doubt.Why}
 	b, err := journal.Encode(loss)
@@ -216,25 +231,32 @@ func (g *Guard) recordLoss(r *recovered, doubt *DoubtError) error {
 // first in doubt: what follows it cannot be relied upon either.
 func (g *Guard) replay(r *recovered) (*recovered, error) {
 	r.fresh = r.fresh && r.log.Last() < r.log.First()
-	for entry, err := range r.log.Records(r.state.LSN + 1) {
-		var record journal.Record
-		if err == nil {
-			record, err = journal.Decode(entry.Data)
-		}
-		if err == nil {
-			err = r.state.Apply(entry.LSN, record)
-		}
+	if err := r.apply(r.log.Records(r.state.LSN + 1)); err != nil {
+		r.log.Close()
+		return g.renew(r, fmt.Sprintf("record %d of the journal is damaged (%v)", r.state.LSN+1, err))
+	}
+	return r, nil
+}
+
+// apply takes records in, up to the first that cannot be.
+func (r *recovered) apply(records iter.Seq2[Entry, error]) error {
+	for entry, err := range records {
+		r.clean = false // something follows the checkpoint, or may
 		if err != nil {
-			r.log.Close()
-			r.clean = false
-			return g.withoutJournal(r, fmt.Sprintf("record %d of the journal is damaged (%v)", r.state.LSN+1, err), nil)
+			return err
 		}
-		r.clean = false
+		record, err := journal.Decode(entry.Data)
+		if err != nil {
+			return err
+		}
+		if err := r.state.Apply(entry.LSN, record); err != nil {
+			return err
+		}
 		if done, ok := record.(*journal.Done); ok {
 			r.live = r.state.Version(done.N)
 		}
 	}
-	return r, nil
+	return nil
 }
 
 func emptyState() *journal.State {

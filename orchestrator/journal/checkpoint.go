@@ -49,7 +49,45 @@ func (f FrozenState) Parts() ([]Part, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the guard's own state: %w", err)
 	}
-	return []Part{{partMemory, f.memory.Pieces()}, {partCalls, calls}, {partRest, [][]byte{rest}}}, nil
+	parts := []Part{{partMemory, f.memory.Pieces()}, {partCalls, calls}, {partRest, [][]byte{rest}}}
+	for i := range parts {
+		parts[i].Pieces = split(parts[i].Pieces)
+	}
+	return parts, nil
+}
+
+// maxPiece is the most bytes of a piece that is stored: a chunk of the vault.
+const maxPiece = 1 << 20
+
+// continued begins a piece that the next one completes; a canonical list begins
+// otherwise.
+const continued = '+'
+
+func split(pieces [][]byte) (all [][]byte) {
+	for _, p := range pieces {
+		for len(p) > maxPiece {
+			all = append(all, append([]byte{continued}, p[:maxPiece-1]...))
+			p = p[maxPiece-1:]
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func join(pieces [][]byte) (all [][]byte) {
+	var begun []byte
+	for _, p := range pieces {
+		if len(p) == maxPiece && p[0] == continued {
+			begun = append(begun, p[1:]...)
+			continue
+		}
+		all = append(all, append(begun, p...))
+		begun = nil
+	}
+	if begun != nil {
+		all = append(all, begun) // not completed: it will not be canonical
+	}
+	return all
 }
 
 // Restore reads the state back from what Parts wrote.
@@ -59,7 +97,7 @@ func Restore(lsn uint64, parts []Part) (*State, error) {
 	seen := map[string]bool{}
 	for _, p := range parts {
 		seen[p.Name] = true
-		for i, piece := range p.Pieces {
+		for i, piece := range join(p.Pieces) {
 			if err := s.restore(p.Name, piece); err != nil {
 				return nil, fmt.Errorf("piece %d of the checkpoint's %s: %w", i+1, p.Name, err)
 			}

@@ -229,6 +229,34 @@ func TestPiecesAreStable(t *testing.T) {
 	}
 }
 
+// A value may be larger than a piece.
+func TestLargeValuesAreSplit(t *testing.T) {
+	s := empty()
+	for i, size := range []int{10, maxPiece - 20, maxPiece, 3*maxPiece + 5} {
+		c := set(t, fmt.Sprint(i), fmt.Sprintf("k%d", i), `"`+strings.Repeat("x", size)+`"`)
+		apply(t, s, c)
+	}
+	before := datum(t, s.Memory)
+	parts, err := s.Freeze().Parts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parts {
+		for _, piece := range p.Pieces {
+			if len(piece) > maxPiece {
+				t.Errorf("a piece of %s has %d bytes", p.Name, len(piece))
+			}
+		}
+	}
+	again, err := Restore(s.LSN, parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if datum(t, again.Memory) != before {
+		t.Error("the memory came back otherwise")
+	}
+}
+
 func TestPromotions(t *testing.T) {
 	a, b, c := snapshots.ID("a"), snapshots.ID("b"), snapshots.ID("c")
 	s := empty()

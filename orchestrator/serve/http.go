@@ -221,7 +221,12 @@ func answer(w http.ResponseWriter, a journal.Attempt, err error) {
 		fail(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, Ended{a.N, a.From, a.To, a.Live(), append([]string{}, a.Steps...), a.Why})
+	writeJSON(w, http.StatusOK, NewEnded(a))
+}
+
+// NewEnded describes an attempt.
+func NewEnded(a journal.Attempt) Ended {
+	return Ended{a.N, a.From, a.To, a.Live(), append([]string{}, a.Steps...), a.Why}
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

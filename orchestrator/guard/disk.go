@@ -1,0 +1,122 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"time"
+
+	"jird/orchestrator/journal"
+	"jird/snapshots"
+	"jird/snapshots/wal"
+)
+
+// Disk is the Store of an agent: a journal in a folder, and checkpoints in a vault.
+type Disk struct {
+	Agent string
+	Vault *snapshots.Vault
+	Dir   string // of the journal
+	Mode  wal.Mode
+}
+
+var _ Store = (*Disk)(nil)
+
+// OpenJournal implements Store.
+func (d *Disk) OpenJournal(create bool) (Opened, error) {
+	l, err := wal.Open(d.Dir, wal.Options{Mode: d.Mode, Create: create})
+	if err != nil {
+		return nil, err
+	}
+	return opened{l}, nil
+}
+
+// Salvage implements Store.
+func (d *Disk) Salvage(from uint64) iter.Seq2[Entry, error] {
+	return entries(wal.Records(d.Dir, wal.LSN(from)))
+}
+
+func entries(records iter.Seq2[wal.Record, error]) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for r, err := range records {
+			if !yield(Entry{uint64(r.LSN), r.Data}, err) {
+				return
+			}
+		}
+	}
+}
+
+// Renew implements Store.
+func (d *Disk) Renew(next uint64) error {
+	aside := fmt.Sprintf("%s.aside-%s", d.Dir, time.Now().UTC().Format("20060102T150405.000"))
+	if err := os.Rename(d.Dir, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l, err := wal.Open(d.Dir, wal.Options{Create: true, First: wal.LSN(next)})
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// Newest implements Store. What had to be passed over is put into the vault's
+// quarantine.
+func (d *Disk) Newest() (*Saved, []string, error) {
+	c, steps, err := d.Vault.Newest(d.Agent)
+	var passed []string
+	for _, s := range steps {
+		passed = append(passed, s.Error())
+	}
+	if errors.Is(err, snapshots.ErrNoCheckpoint) {
+		return nil, passed, nil
+	}
+	if err != nil {
+		return nil, passed, err
+	}
+	s := &Saved{LSN: c.LSN, Clean: c.Clean, Live: c.Image, Time: c.Time}
+	for _, p := range c.Parts {
+		s.Parts = append(s.Parts, journal.Part{Name: p.Name, Pieces: p.Pieces})
+	}
+	return s, passed, nil
+}
+
+// PutCheckpoint implements Store.
+func (d *Disk) PutCheckpoint(s Saved) (oldest uint64, err error) {
+	c := snapshots.Checkpoint{Agent: d.Agent, LSN: s.LSN, Clean: s.Clean, Image: s.Live, Time: s.Time}
+	for _, p := range s.Parts {
+		c.Parts = append(c.Parts, snapshots.Part{Name: p.Name, Pieces: p.Pieces})
+	}
+	if _, err := d.Vault.PutCheckpoint(c); err != nil {
+		return 0, err
+	}
+	pruned, err := d.Vault.KeepCheckpoints(d.Agent, snapshots.MinGenerations)
+	return pruned.Oldest, err
+}
+
+// opened is a journal with the numbers that this package uses.
+type opened struct{ *wal.Log }
+
+func (o opened) First() uint64 { return uint64(o.Log.First()) }
+func (o opened) Last() uint64  { return uint64(o.Log.Last()) }
+
+func (o opened) Records(from uint64) iter.Seq2[Entry, error] {
+	return entries(o.Log.Replay(wal.LSN(from)))
+}
+
+func (o opened) Append(data []byte) (uint64, error) {
+	lsn, err := o.Log.Append(data)
+	return uint64(lsn), err
+}
+
+func (o opened) Wait(ctx context.Context, lsn uint64) error { return o.Log.Wait(ctx, wal.LSN(lsn)) }
+
+func (o opened) Sync(ctx context.Context, _ uint64) error { return o.Log.Sync(ctx) }
+
+func (o opened) TruncateBefore(lsn uint64) error { return o.Log.TruncateBefore(wal.LSN(lsn)) }
+
+func (o opened) LossWindow() time.Duration {
+	s := o.Log.Stats()
+	return max(s.Age, s.AgeMax)
+}
