@@ -118,14 +118,15 @@ func (c *Compiler) compile(ctx context.Context, s Source, name string) ([]byte, 
 }
 
 // compileScript has gsc say what it cannot read: by itself it loses the message,
-// and may wait for ever for somebody to mend it.
+// and may wait for ever for somebody to mend it. With -O1 the C compiler takes half
+// the time that it takes with Debian's -O2, and the code is as fast.
 const compileScript = `(with-exception-catcher
  (lambda (e)
   (display-exception e (current-error-port))
   (force-output (current-error-port))
   (exit 70))
  (lambda ()
-  (exit (if (compile-file "source.scm" output: %q) 0 71))))
+  (exit (if (compile-file "source.scm" output: %q cc-options: "-O1") 0 71))))
 `
 
 // compileMessage names the user's file where gsc names its own copy, and leaves
