@@ -48,6 +48,14 @@ func (v *Vault) Ref(name string) (ID, error) {
 // SwapRef points a ref at new if it points at old now; an old of "" means that it
 // must not exist. The manifest of new must verify. It is durable on return.
 func (v *Vault) SwapRef(name string, old, new ID) error {
+	if err := v.swapRef(name, old, new); err != nil {
+		return err
+	}
+	v.mirror()
+	return nil
+}
+
+func (v *Vault) swapRef(name string, old, new ID) error {
 	path, err := v.refPath(name)
 	if err != nil {
 		return err
@@ -70,10 +78,14 @@ func (v *Vault) SwapRef(name string, old, new ID) error {
 	if now != old {
 		return fmt.Errorf("%w: %s is at %.12s, not at %.12s", ErrRefMoved, name, now, old)
 	}
+	return v.writeRef(path, new)
+}
+
+func (v *Vault) writeRef(path string, id ID) error {
 	if err := v.makeDir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return v.write(path, []byte(new+"\n"))
+	return v.write(path, []byte(id+"\n"))
 }
 
 // Refs returns all refs by name.

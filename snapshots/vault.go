@@ -30,6 +30,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
@@ -59,16 +60,41 @@ type Vault struct {
 	encoder *zstd.Encoder
 	decoder *zstd.Decoder
 	broken  atomic.Pointer[error] // by the first sync that failed
+
+	// Of a vault with a second copy only.
+	second    atomic.Pointer[Vault]
+	say       func(error)
+	mirroring sync.Mutex
 }
 
 // chunkSize is the most plain bytes of one chunk: small enough that a change in
 // a large file adds little.
 const chunkSize = 1 << 20
 
-// Open opens the vault in a folder and makes what is missing.
-func Open(dir string) (*Vault, error) { return open(dir, disk.OS{}) }
+// Options of a vault. The zero Options are of one folder on the machine's disk.
+type Options struct {
+	// Copy is the folder of a second copy, best on another disk. It is a whole vault
+	// by itself. What is written to the first is copied before the call that wrote
+	// it returns.
+	Copy string
+	// Say is called with everything that is wrong with the copy, and with what is
+	// read from it because the first is damaged. The first copy counts: no call fails
+	// because of the second. It is needed with Copy; it may be called by several
+	// goroutines at once.
+	Say func(error)
+	// Disk is what both are on; nil is disk.OS.
+	Disk disk.FS
+}
 
-func open(dir string, fsys disk.FS) (*Vault, error) {
+// Open opens the vault in a folder and makes what is missing.
+func Open(dir string) (*Vault, error) { return OpenWith(dir, Options{}) }
+
+// OpenWith is Open with options. A copy that cannot be reached does not keep the
+// first from being opened.
+func OpenWith(dir string, o Options) (*Vault, error) {
+	if o.Copy != "" && (o.Say == nil || filepath.Clean(o.Copy) == filepath.Clean(dir)) {
+		return nil, fmt.Errorf("opening the vault: the copy %s needs another folder, and somebody who is told of its errors", o.Copy)
+	}
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return nil, err
@@ -78,11 +104,22 @@ func open(dir string, fsys disk.FS) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Vault{dir: dir, fs: fsys, encoder: encoder, decoder: decoder}
+	if o.Disk == nil {
+		o.Disk = disk.OS{}
+	}
+	v := &Vault{dir: dir, fs: o.Disk, encoder: encoder, decoder: decoder, say: o.Say}
+	if o.Copy != "" {
+		v.second.Store(v.at(o.Copy))
+	}
 	if err := v.makeDirs(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the vault: %w", err), v.Close())
 	}
 	return v, nil
+}
+
+// at is a vault in another folder, opened anew.
+func (v *Vault) at(dir string) *Vault {
+	return &Vault{dir: dir, fs: v.fs, encoder: v.encoder, decoder: v.decoder}
 }
 
 func (v *Vault) makeDirs() error {
@@ -149,6 +186,14 @@ func (b *batch) putBytes(data []byte) ([]string, error) {
 
 // Put stores an image. Storing it again changes nothing.
 func (v *Vault) Put(im Image) (ID, error) {
+	id, err := v.put(im)
+	if err == nil {
+		v.mirror()
+	}
+	return id, err
+}
+
+func (v *Vault) put(im Image) (ID, error) {
 	end, err := v.begin()
 	if err != nil {
 		return "", err
@@ -194,7 +239,7 @@ type source interface {
 }
 
 // Get reads an image back, every byte verified.
-func (v *Vault) Get(id ID) (*Image, error) { return getImage(v, id) }
+func (v *Vault) Get(id ID) (*Image, error) { return getImage(v.either(v.sayStep), id) }
 
 func getImage(from source, id ID) (*Image, error) {
 	m, err := getManifest(from, id)
@@ -297,17 +342,28 @@ func (v *Vault) Restore(id ID, dir string) error {
 	return nil
 }
 
-// Check reads everything back and returns every damage that it finds.
+// Check reads everything back and returns every damage that it finds, also in the
+// second copy. It counts the images of the first.
 func (v *Vault) Check() (images int, damage []error) {
+	images, damage = v.check()
+	if second := v.second.Load(); second != nil {
+		_, more := second.check()
+		damage = append(damage, more...)
+	}
+	return images, damage
+}
+
+func (v *Vault) check() (images int, damage []error) {
 	ids, err := v.IDs()
 	if err != nil {
 		return 0, []error{err}
 	}
 	for _, id := range ids {
-		if _, err := v.Get(id); err != nil {
+		if _, err := getImage(v, id); err != nil {
 			damage = append(damage, err)
 		}
 	}
+	damage = append(damage, v.checkCheckpoints()...)
 	refs, err := v.Refs()
 	if err != nil {
 		damage = append(damage, err)

@@ -46,9 +46,9 @@ type Disk struct {
 	// Pretend, if not nil, is asked before each step: true means that the step
 	// says success and does nothing. Set before use.
 	Pretend func(s Step) bool
-	// After, if not nil, is called after each step, with its number. Set before
-	// use. It may call Cut and nothing else.
-	After func(n int, d *Disk)
+	// After, if not nil, is called after each step, with its number and a Cut that
+	// it may call. It must call nothing else of the disk. Set before use.
+	After func(n int, cut func() Cut)
 }
 
 // node is a file or a folder.
@@ -100,7 +100,7 @@ func (d *Disk) step(kind, path string) (end func(), done bool, err error) {
 	d.steps = append(d.steps, s)
 	end = func() {
 		if d.After != nil {
-			d.After(n, d)
+			d.After(n, d.cut)
 		}
 		d.mu.Unlock()
 	}
@@ -317,8 +317,14 @@ func (f *file) Close() error {
 // Cut is a picture of a disk at one step, from which power cuts are drawn.
 type Cut struct{ root *node }
 
-// Cut takes the picture. Call it from After only.
-func (d *Disk) Cut() Cut { return Cut{d.root.clone(map[*node]*node{})} }
+// Cut takes the picture as of now.
+func (d *Disk) Cut() Cut {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cut()
+}
+
+func (d *Disk) cut() Cut { return Cut{d.root.clone(map[*node]*node{})} }
 
 func (n *node) clone(seen map[*node]*node) *node {
 	if n == nil {

@@ -10,16 +10,14 @@ import (
 // outcomes draws many power cuts after a few steps and counts what /d/f holds.
 func outcomes(t *testing.T, do func(d *Disk) error) map[string]int {
 	t.Helper()
-	var cut Cut
 	d := New()
-	d.After = func(_ int, d *Disk) { cut = d.Cut() }
 	if err := errors.Join(d.Mkdir("/d"), d.SyncDir("/"), do(d)); err != nil {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	got := map[string]int{}
 	for range 500 {
-		data, err := cut.Restart(r).ReadFile("/d/f")
+		data, err := d.Cut().Restart(r).ReadFile("/d/f")
 		if err != nil {
 			data = []byte("none")
 		}
