@@ -15,7 +15,7 @@ type CopyError struct {
 }
 
 func (e *CopyError) Error() string {
-	return fmt.Sprintf("the second copy %s is behind: %v; it catches up with the next write once the cause is gone", e.Dir, e.Err)
+	return fmt.Sprintf("the second copy %s is behind or cannot be read: %v; it catches up with the next write once the cause is gone", e.Dir, e.Err)
 }
 
 // Unwrap returns the cause.

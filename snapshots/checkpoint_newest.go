@@ -71,16 +71,16 @@ func readCheckpoint(from source, name checkpointName) (*checkpointManifest, erro
 // StepBack is something that was passed over when a checkpoint or an image was
 // read.
 type StepBack struct {
-	Checkpoint string // its name; empty for an image read by itself
+	Checkpoint string // its name; empty for an image by itself, or a folder
 	File       string // that is missing or damaged; empty if Damage names none
 	Damage     error
-	// FromCopy says that the second copy gave what was damaged here. If not, the
-	// checkpoint was given up.
+	// FromCopy says that the second copy gave what was damaged here. If not, this
+	// copy of the checkpoint was given up.
 	FromCopy bool
 }
 
 func (s StepBack) Error() string {
-	what := "given up"
+	what := "passed over"
 	if s.FromCopy {
 		what = "read from the second copy instead"
 	}
@@ -155,6 +155,9 @@ func (e either) names(agent string) (all []checkpointName, err error) {
 	var failed []error
 	for _, v := range copies {
 		names, err := v.names(agent)
+		if err != nil && v != e.vault {
+			err = &CopyError{v.dir, err}
+		}
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -164,7 +167,7 @@ func (e either) names(agent string) (all []checkpointName, err error) {
 		return nil, errors.Join(failed...)
 	}
 	for _, err := range failed {
-		e.told(stepBack("", err, true))
+		e.told(stepBack("", err, false))
 	}
 	slices.SortFunc(all, newestFirst)
 	return slices.Compact(all), nil

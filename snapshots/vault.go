@@ -95,7 +95,7 @@ func OpenWith(dir string, o Options) (*Vault, error) {
 	if o.Copy != "" && (o.Say == nil || filepath.Clean(o.Copy) == filepath.Clean(dir)) {
 		return nil, fmt.Errorf("opening the vault: the copy %s needs another folder, and somebody who is told of its errors", o.Copy)
 	}
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(chunkSize))
 	if err != nil {
 		return nil, err
 	}
