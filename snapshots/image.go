@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"jird/snapshots/sexpr"
@@ -118,6 +119,14 @@ type manifest struct {
 	parents []ID
 	files   []entry
 	memory  []string
+}
+
+func (m *manifest) chunks() []string {
+	all := slices.Clone(m.memory)
+	for _, e := range m.files {
+		all = append(all, e.chunks...)
+	}
+	return all
 }
 
 // The manifest, version 1:

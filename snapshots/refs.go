@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 )
 
 // ErrNoRef is wrapped when a ref does not exist, ErrRefMoved when it is not what
@@ -24,7 +22,7 @@ func (v *Vault) refPath(name string) (string, error) {
 	if !refPattern.MatchString(name) {
 		return "", fmt.Errorf("%q is not a ref: NAME/live, NAME/previous or NAME/candidate", name)
 	}
-	return filepath.Join(v.dir, "refs", filepath.FromSlash(name)), nil
+	return v.path("refs", name), nil
 }
 
 // Ref reads a ref such as packer/live.
@@ -33,7 +31,7 @@ func (v *Vault) Ref(name string) (ID, error) {
 	if err != nil {
 		return "", err
 	}
-	data, err := os.ReadFile(path)
+	data, err := v.fs.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%w: %s", ErrNoRef, name)
 	}
@@ -50,14 +48,25 @@ func (v *Vault) Ref(name string) (ID, error) {
 // SwapRef points a ref at new if it points at old now; an old of "" means that it
 // must not exist. The manifest of new must verify. It is durable on return.
 func (v *Vault) SwapRef(name string, old, new ID) error {
+	if err := v.swapRef(name, old, new); err != nil {
+		return err
+	}
+	v.mirror()
+	return nil
+}
+
+func (v *Vault) swapRef(name string, old, new ID) error {
 	path, err := v.refPath(name)
 	if err != nil {
 		return err
 	}
-	if _, err := v.manifest(new); err != nil {
+	if _, err := getManifest(v, new); err != nil {
 		return fmt.Errorf("ref %s: %w", name, err)
 	}
-	unlock, err := v.lock()
+	if err := v.failed(); err != nil {
+		return err
+	}
+	unlock, err := v.fs.Lock(v.path("refs/.lock"), false)
 	if err != nil {
 		return err
 	}
@@ -69,7 +78,14 @@ func (v *Vault) SwapRef(name string, old, new ID) error {
 	if now != old {
 		return fmt.Errorf("%w: %s is at %.12s, not at %.12s", ErrRefMoved, name, now, old)
 	}
-	return write(path, []byte(new+"\n"))
+	return v.writeRef(path, new)
+}
+
+func (v *Vault) writeRef(path string, id ID) error {
+	if err := v.makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return v.write(path, []byte(id+"\n"))
 }
 
 // ResetRef points a ref at an image whatever it points at now, even damage. Only
@@ -79,48 +95,46 @@ func (v *Vault) ResetRef(name string, to ID) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.manifest(to); err != nil {
+	if _, err := getManifest(v, to); err != nil {
 		return fmt.Errorf("ref %s: %w", name, err)
 	}
-	unlock, err := v.lock()
+	if err := v.failed(); err != nil {
+		return err
+	}
+	unlock, err := v.fs.Lock(v.path("refs/.lock"), false)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return write(path, []byte(to+"\n"))
-}
-
-// lock keeps the refs for one process at a time. flock(2) locks belong to the
-// open file, so they hold between goroutines too, and end with the process.
-func (v *Vault) lock() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(v.dir, "refs", ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
+	if err := v.writeRef(path, to); err != nil {
+		return err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("locking the refs: %w", err)
-	}
-	return func() { f.Close() }, nil
+	v.mirror()
+	return nil
 }
 
 // Refs returns all refs by name.
 func (v *Vault) Refs() (map[string]ID, error) {
-	paths, err := filepath.Glob(filepath.Join(v.dir, "refs", "*", "*"))
+	agents, err := v.fs.ReadDir(v.path("refs"))
 	if err != nil {
 		return nil, err
 	}
 	refs := map[string]ID{}
-	for _, p := range paths {
-		name := filepath.Base(filepath.Dir(p)) + "/" + filepath.Base(p)
-		if !refPattern.MatchString(name) {
-			continue
+	for _, agent := range agents {
+		for _, kind := range []string{"live", "previous", "candidate"} {
+			name := agent + "/" + kind
+			if !refPattern.MatchString(name) {
+				continue
+			}
+			id, err := v.Ref(name)
+			if errors.Is(err, ErrNoRef) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			refs[name] = id
 		}
-		id, err := v.Ref(name)
-		if err != nil {
-			return nil, err
-		}
-		refs[name] = id
 	}
 	return refs, nil
 }

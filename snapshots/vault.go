@@ -1,9 +1,9 @@
-// Package snapshots keeps images of agents: code plus memory, as
-// content-addressed zstd chunks with a manifest whose hash is the image's
-// identity.
+// Package snapshots keeps images of agents, code plus memory, and checkpoints
+// of live ones, as content-addressed zstd chunks with a manifest whose hash is
+// the identity.
 //
 // What is put is durable when Put returns, and what Get returns has been
-// verified byte by byte against its hashes. The same content has the same
+// verified byte by byte against its hashes. The same image has the same
 // identity anywhere: no times, owners or places go into it. There is no
 // database: the manifests are the index.
 //
@@ -11,11 +11,16 @@
 //
 //	chunks/ab/abcdef…      zstd frame; the name is the SHA-256 of the plain bytes
 //	manifests/abcdef…      canonical S-expression; the name is its SHA-256
+//	checkpoints/NAME/…     the same; the name is LSN, generation and SHA-256
 //	refs/NAME/live         identity of a manifest, and a newline
+//	quarantine/…           damaged files, named by time and former path
+//
+// A chunk is durable before the manifest that names it, a manifest before a
+// ref. A crash leaves at worst files that nothing names; KeepCheckpoints
+// removes them.
 package snapshots
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -25,10 +30,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
+	"sync/atomic"
 
-	"github.com/google/renameio/v2"
 	"github.com/klauspost/compress/zstd"
 
+	"jird/snapshots/disk"
 	"jird/snapshots/sexpr"
 )
 
@@ -49,22 +56,46 @@ func (e *DamageError) Error() string {
 // processes.
 type Vault struct {
 	dir     string
+	fs      disk.FS
 	encoder *zstd.Encoder
 	decoder *zstd.Decoder
+	broken  atomic.Pointer[error] // by the first sync that failed
+
+	// Of a vault with a second copy only.
+	second    atomic.Pointer[Vault]
+	say       func(error)
+	mirroring sync.Mutex
 }
 
 // chunkSize is the most plain bytes of one chunk: small enough that a change in
 // a large file adds little.
 const chunkSize = 1 << 20
 
+// Options of a vault. The zero Options are of one folder on the machine's disk.
+type Options struct {
+	// Copy is the folder of a second copy, best on another disk. It is a whole vault
+	// by itself. What is written to the first is copied before the call that wrote
+	// it returns.
+	Copy string
+	// Say is called with everything that is wrong with the copy, and with what is
+	// read from it because the first is damaged. The first copy counts: no call fails
+	// because of the second. It is needed with Copy; it may be called by several
+	// goroutines at once.
+	Say func(error)
+	// Disk is what both are on; nil is disk.OS.
+	Disk disk.FS
+}
+
 // Open opens the vault in a folder and makes what is missing.
-func Open(dir string) (*Vault, error) {
-	for _, sub := range []string{"chunks", "manifests", "refs"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("opening the vault: %w", err)
-		}
+func Open(dir string) (*Vault, error) { return OpenWith(dir, Options{}) }
+
+// OpenWith is Open with options. A copy that cannot be reached does not keep the
+// first from being opened.
+func OpenWith(dir string, o Options) (*Vault, error) {
+	if o.Copy != "" && (o.Say == nil || filepath.Clean(o.Copy) == filepath.Clean(dir)) {
+		return nil, fmt.Errorf("opening the vault: the copy %s needs another folder, and somebody who is told of its errors", o.Copy)
 	}
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(chunkSize))
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +104,31 @@ func Open(dir string) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Vault{dir: dir, encoder: encoder, decoder: decoder}, nil
+	if o.Disk == nil {
+		o.Disk = disk.OS{}
+	}
+	v := &Vault{dir: dir, fs: o.Disk, encoder: encoder, decoder: decoder, say: o.Say}
+	if o.Copy != "" {
+		v.second.Store(v.at(o.Copy))
+	}
+	if err := v.makeDirs(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the vault: %w", err), v.Close())
+	}
+	return v, nil
+}
+
+// at is a vault in another folder, opened anew.
+func (v *Vault) at(dir string) *Vault {
+	return &Vault{dir: dir, fs: v.fs, encoder: v.encoder, decoder: v.decoder}
+}
+
+func (v *Vault) makeDirs() error {
+	for _, sub := range []string{"chunks", "manifests", "checkpoints", "refs", "quarantine"} {
+		if err := v.makeDir(v.path(sub)); err != nil {
+			return err
+		}
+	}
+	return v.syncDir(filepath.Dir(v.dir))
 }
 
 // Close releases what the vault holds in memory.
@@ -89,41 +144,18 @@ func hashOf(b []byte) string {
 
 var hashPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-func (v *Vault) chunkPath(hash string) string {
-	return filepath.Join(v.dir, "chunks", hash[:2], hash)
+// path is where a file of the vault is, by its path in it.
+func (v *Vault) path(rel ...string) string {
+	return filepath.Join(v.dir, filepath.Join(rel...))
 }
 
-func (v *Vault) manifestPath(id ID) string { return filepath.Join(v.dir, "manifests", string(id)) }
+func (v *Vault) chunkPath(hash string) string { return v.path("chunks", hash[:2], hash) }
 
-// write puts a file durably in place: temporary file, fsync, rename, fsync of
-// the folder, so that a crash leaves the old state or the new.
-func write(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func (v *Vault) manifestPath(id ID) string { return v.path("manifests", string(id)) }
 
-func (v *Vault) putChunk(plain []byte) (string, error) {
-	hash := hashOf(plain)
+func (v *Vault) chunk(hash string) ([]byte, error) {
 	path := v.chunkPath(hash)
-	if stored, err := v.getChunk(hash); err == nil && bytes.Equal(stored, plain) {
-		return hash, nil
-	}
-	return hash, write(path, v.encoder.EncodeAll(plain, nil))
-}
-
-func (v *Vault) getChunk(hash string) ([]byte, error) {
-	path := v.chunkPath(hash)
-	packed, err := os.ReadFile(path)
+	packed, err := v.fs.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &DamageError{path, "chunk is missing"}
 	}
@@ -140,10 +172,10 @@ func (v *Vault) getChunk(hash string) ([]byte, error) {
 	return plain, nil
 }
 
-func (v *Vault) putBytes(data []byte) ([]string, error) {
+func (b *batch) putBytes(data []byte) ([]string, error) {
 	var hashes []string
 	for part := range slices.Chunk(data, chunkSize) {
-		hash, err := v.putChunk(part)
+		hash, err := b.put(part)
 		if err != nil {
 			return nil, err
 		}
@@ -152,26 +184,28 @@ func (v *Vault) putBytes(data []byte) ([]string, error) {
 	return hashes, nil
 }
 
-func (v *Vault) getBytes(hashes []string) ([]byte, error) {
-	var data []byte
-	for _, hash := range hashes {
-		part, err := v.getChunk(hash)
-		if err != nil {
-			return nil, err
-		}
-		data = append(data, part...)
-	}
-	return data, nil
-}
-
 // Put stores an image. Storing it again changes nothing.
 func (v *Vault) Put(im Image) (ID, error) {
+	id, err := v.put(im)
+	if err == nil {
+		v.mirror()
+	}
+	return id, err
+}
+
+func (v *Vault) put(im Image) (ID, error) {
+	end, err := v.begin()
+	if err != nil {
+		return "", err
+	}
+	defer end()
+	b := v.newBatch()
 	m := manifest{name: im.Name, parents: im.Parents}
 	for _, f := range im.Files {
 		if err := checkPath(f.Path); err != nil {
 			return "", err
 		}
-		hashes, err := v.putBytes(f.Data)
+		hashes, err := b.putBytes(f.Data)
 		if err != nil {
 			return "", err
 		}
@@ -185,7 +219,7 @@ func (v *Vault) Put(im Image) (ID, error) {
 	if err != nil {
 		return "", fmt.Errorf("the agent's memory: %w", err)
 	}
-	if m.memory, err = v.putBytes(text); err != nil {
+	if m.memory, err = b.putBytes(text); err != nil {
 		return "", err
 	}
 	data, err := m.encode()
@@ -193,59 +227,87 @@ func (v *Vault) Put(im Image) (ID, error) {
 		return "", err
 	}
 	id := ID(hashOf(data))
-	if stored, err := os.ReadFile(v.manifestPath(id)); err == nil && bytes.Equal(stored, data) {
-		return id, nil
-	}
-	return id, write(v.manifestPath(id), data)
+	return id, b.seal(v.manifestPath(id), data)
+}
+
+// source is where manifests and chunks are read from, verified.
+type source interface {
+	chunk(hash string) ([]byte, error)
+	// file returns the bytes of a manifest by its path in the vault, whose last
+	// 64 characters are its hash.
+	file(rel string) ([]byte, error)
 }
 
 // Get reads an image back, every byte verified.
-func (v *Vault) Get(id ID) (*Image, error) {
-	m, err := v.manifest(id)
+func (v *Vault) Get(id ID) (*Image, error) { return getImage(v.either(v.sayStep), id) }
+
+func getImage(from source, id ID) (*Image, error) {
+	m, err := getManifest(from, id)
 	if err != nil {
 		return nil, err
 	}
 	im := &Image{Name: m.name, Parents: m.parents}
 	for _, e := range m.files {
-		data, err := v.getBytes(e.chunks)
+		data, err := getBytes(from, e.chunks)
 		if err != nil {
 			return nil, fmt.Errorf("file %s of snapshot %s: %w", e.path, id, err)
 		}
 		if int64(len(data)) != e.size {
-			return nil, &DamageError{v.manifestPath(id), fmt.Sprintf("%s has %d bytes, not %d", e.path, len(data), e.size)}
+			return nil, &DamageError{"manifests/" + string(id), fmt.Sprintf("%s has %d bytes, not %d", e.path, len(data), e.size)}
 		}
 		im.Files = append(im.Files, File{e.path, e.executable, data})
 	}
-	text, err := v.getBytes(m.memory)
+	text, err := getBytes(from, m.memory)
 	if err != nil {
 		return nil, fmt.Errorf("memory of snapshot %s: %w", id, err)
 	}
 	if im.Memory, err = sexpr.DecodeCanonical(text); err != nil {
-		return nil, &DamageError{v.manifestPath(id), fmt.Sprintf("the memory is damaged (%v)", err)}
+		return nil, &DamageError{"manifests/" + string(id), fmt.Sprintf("the memory is damaged (%v)", err)}
 	}
 	return im, nil
 }
 
-func (v *Vault) manifest(id ID) (*manifest, error) {
+func getBytes(from source, hashes []string) ([]byte, error) {
+	var data []byte
+	for _, hash := range hashes {
+		part, err := from.chunk(hash)
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, part...)
+	}
+	return data, nil
+}
+
+func getManifest(from source, id ID) (*manifest, error) {
 	if !hashPattern.MatchString(string(id)) {
 		return nil, fmt.Errorf("%q is not a snapshot's identity: 64 hexadecimal digits, see `jird snapshot list`", id)
 	}
-	path := v.manifestPath(id)
-	data, err := os.ReadFile(path)
+	rel := "manifests/" + string(id)
+	data, err := from.file(rel)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeManifest(data)
+	if err != nil {
+		return nil, &DamageError{rel, err.Error()}
+	}
+	return m, nil
+}
+
+func (v *Vault) file(rel string) ([]byte, error) {
+	path := v.path(rel)
+	data, err := v.fs.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &DamageError{path, "there is no such manifest"}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if hashOf(data) != string(id) {
+	if hashOf(data) != rel[max(0, len(rel)-64):] {
 		return nil, &DamageError{path, "manifest does not have the content that its name says (truncated or changed)"}
 	}
-	m, err := decodeManifest(data)
-	if err != nil {
-		return nil, &DamageError{path, err.Error()}
-	}
-	return m, nil
+	return data, nil
 }
 
 // Restore writes an image into a folder that does not exist yet or is empty.
@@ -280,23 +342,34 @@ func (v *Vault) Restore(id ID, dir string) error {
 	return nil
 }
 
-// Check reads everything back and returns every damage that it finds.
+// Check reads everything back and returns every damage that it finds, also in the
+// second copy. It counts the images of the first.
 func (v *Vault) Check() (images int, damage []error) {
+	images, damage = v.check()
+	if second := v.second.Load(); second != nil {
+		_, more := second.check()
+		damage = append(damage, more...)
+	}
+	return images, damage
+}
+
+func (v *Vault) check() (images int, damage []error) {
 	ids, err := v.IDs()
 	if err != nil {
 		return 0, []error{err}
 	}
 	for _, id := range ids {
-		if _, err := v.Get(id); err != nil {
+		if _, err := getImage(v, id); err != nil {
 			damage = append(damage, err)
 		}
 	}
+	damage = append(damage, v.checkCheckpoints()...)
 	refs, err := v.Refs()
 	if err != nil {
 		damage = append(damage, err)
 	}
 	for name, id := range refs {
-		if _, err := v.manifest(id); err != nil {
+		if _, err := getManifest(v, id); err != nil {
 			damage = append(damage, fmt.Errorf("ref %s: %w", name, err))
 		}
 	}
@@ -305,14 +378,14 @@ func (v *Vault) Check() (images int, damage []error) {
 
 // IDs lists all images, sorted.
 func (v *Vault) IDs() ([]ID, error) {
-	entries, err := os.ReadDir(filepath.Join(v.dir, "manifests"))
+	names, err := v.fs.ReadDir(v.path("manifests"))
 	if err != nil {
 		return nil, err
 	}
 	var ids []ID
-	for _, e := range entries {
-		if hashPattern.MatchString(e.Name()) {
-			ids = append(ids, ID(e.Name()))
+	for _, name := range names {
+		if hashPattern.MatchString(name) {
+			ids = append(ids, ID(name))
 		}
 	}
 	return ids, nil

@@ -134,7 +134,7 @@ func TestPathsThatLeaveTheFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := ID(hashOf(data))
-		if err := write(v.manifestPath(id), data); err != nil {
+		if err := v.write(v.manifestPath(id), data); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.Restore(id, filepath.Join(t.TempDir(), "out")); err == nil || !strings.Contains(err.Error(), strconv.Quote(path)) {

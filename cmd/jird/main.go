@@ -16,9 +16,11 @@ import (
 
 	"jird/experiments"
 	"jird/orchestrator"
+	"jird/orchestrator/guard"
 	"jird/sandbox"
 	"jird/sandbox/isolation"
 	"jird/snapshots"
+	"jird/snapshots/wal"
 )
 
 func main() {
@@ -61,7 +63,12 @@ func exitCode(err error) int {
 		load    *sandbox.LoadError
 		referee *orchestrator.RefereeError
 		damage  *snapshots.DamageError
+		corrupt *wal.CorruptError
+		doubt   *guard.DoubtError
 	)
+	if status, ok := refused(err); ok {
+		return status
+	}
 	switch {
 	case err == nil:
 		return exitDone
@@ -73,7 +80,7 @@ func exitCode(err error) int {
 		return exitInvalid
 	case errors.Is(err, isolation.ErrUnavailable):
 		return exitIsolation
-	case errors.As(err, &damage):
+	case errors.As(err, &damage), errors.As(err, &corrupt), errors.As(err, &doubt):
 		return exitDamaged
 	}
 	return exitFailed
@@ -89,6 +96,7 @@ func app() *cli.App {
 		Commands: []*cli.Command{
 			initCommand(), runCommand(), resumeCommand(), evaluateCommand(), statusCommand(), reportCommand(),
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
+			serveCommand(), callCommand(), rollbackCommand(), walCommand(),
 		},
 		OnUsageError:   usage,
 		ExitErrHandler: func(*cli.Context, error) {}, // only main exits
@@ -126,7 +134,7 @@ func flagsFirst(args []string) []string {
 		}
 	}
 	depth := 1
-	if len(words) > 1 && (words[0] == "ledger" || words[0] == "snapshot") {
+	if len(words) > 1 && (words[0] == "ledger" || words[0] == "snapshot" || words[0] == "wal") {
 		depth = 2 // the command's name has two words
 	}
 	depth = min(depth, len(words))

@@ -1,0 +1,156 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"jird/snapshots"
+)
+
+// onDisk gives a world a real journal and real checkpoints.
+func onDisk(t testing.TB) (*world, *Disk) {
+	w := newWorld(t)
+	d := &Disk{Agent: "a", Vault: w.vault, Dir: filepath.Join(t.TempDir(), "journal")}
+	w.cfg.Store = d
+	return w, d
+}
+
+// dies ends a guard as a kill would: no last checkpoint, no clean end.
+func (w *world) dies(g *Guard) {
+	w.t.Helper()
+	if err := g.ask(context.Background(), func() {
+		w.t.Log("the guard dies")
+		g.log.Close()
+		g.log = &log{d: &disk{}, dead: errors.New("the guard is dead")}
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	g.Close()
+}
+
+func (w *world) save(g *Guard) {
+	w.t.Helper()
+	saved := make(chan struct{})
+	g.post(func() { g.checkpoint(func() { close(saved) }) })
+	<-saved
+}
+
+// The same losses as with the store in memory, on files.
+func TestRecoveryOnDisk(t *testing.T) {
+	for name, c := range map[string]struct {
+		harm  func(t testing.TB, w *world, d *Disk)
+		doubt bool
+	}{
+		"nothing":      {func(testing.TB, *world, *Disk) {}, false},
+		"live ref":     {func(_ testing.TB, w *world, _ *Disk) { w.harmRef("") }, false},
+		"journal":      {func(t testing.TB, _ *world, d *Disk) { remove(t, d.Dir) }, true},
+		"journal meta": {func(t testing.TB, _ *world, d *Disk) { remove(t, filepath.Join(d.Dir, "meta")) }, true},
+		"the newest checkpoint": {func(t testing.TB, w *world, _ *Disk) {
+			remove(t, newest(t, w))
+		}, false},
+		"the newest checkpoint damaged": {func(t testing.TB, w *world, _ *Disk) {
+			if err := os.WriteFile(newest(t, w), []byte("garbage"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, d := onDisk(t)
+			g := w.open()
+			for i := range 12 {
+				w.want(w.call(g, fmt.Sprintf("(put k%d %d)", i, i)), "ok")
+				if i%3 == 2 && i < 10 {
+					w.save(g)
+				}
+			}
+			w.dies(g)
+			c.harm(t, w, d)
+			g, err := Open(t.Context(), w.cfg)
+			if c.doubt {
+				var doubt *DoubtError
+				if !errors.As(err, &doubt) || doubt.First > 12 {
+					t.Fatalf("got %v, want doubt", err)
+				}
+				w.cfg.AcceptLoss = true
+				g, err = Open(t.Context(), w.cfg)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.Close()
+			kept := 12
+			if c.doubt {
+				kept = 9 // the newest checkpoint holds them
+			}
+			for i := range kept {
+				w.want(w.call(g, fmt.Sprintf("(key k%d)", i)), fmt.Sprint(i))
+			}
+			w.want(w.call(g, "(put more 1)"), "ok")
+			w.dies(g)
+			w.cfg.AcceptLoss = false
+			w.want(w.call(w.open(), "(key more)"), "1")
+		})
+	}
+}
+
+func remove(t testing.TB, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newest is the file of the newest checkpoint's manifest.
+func newest(t testing.TB, w *world) string {
+	t.Helper()
+	all, err := w.vault.Checkpoints("a")
+	if err != nil || len(all) == 0 {
+		t.Fatal("no checkpoint: ", err)
+	}
+	return filepath.Join(w.dir, "checkpoints", all[0].Name)
+}
+
+// Both copies of the checkpoints are whole vaults: the journal and the first may go.
+func TestSecondCopy(t *testing.T) {
+	w, d := onDisk(t)
+	dir, second := t.TempDir(), t.TempDir()
+	vault, err := snapshots.OpenWith(dir, snapshots.Options{Copy: second, Say: func(err error) { t.Log(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vault.Close()
+	image, err := w.vault.Get(mustRef(t, w.vault))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := vault.Put(*image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := vault.SwapRef("a/live", "", id); err != nil {
+		t.Fatal(err)
+	}
+	d.Vault, w.cfg.Vault = vault, vault
+	g := w.open()
+	w.want(w.call(g, "(add 5)"), "5")
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, filepath.Join(dir, "checkpoints"))
+	g = w.open()
+	w.want(w.call(g, "(get)"), "5")
+	g.Close()
+}
+
+func mustRef(t testing.TB, v *snapshots.Vault) snapshots.ID {
+	t.Helper()
+	id, err := v.Ref("a/live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}

@@ -1,0 +1,168 @@
+package snapshots
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// begin keeps KeepCheckpoints out while chunks are written that no manifest
+// names yet.
+func (v *Vault) begin() (end func() error, err error) {
+	if err := v.failed(); err != nil {
+		return nil, err
+	}
+	return v.fs.Lock(v.path("chunks/.lock"), true)
+}
+
+// failed is not nil after a sync that failed: what the kernel says about the
+// files of this process after that is worth nothing (see disk.File).
+func (v *Vault) failed() error {
+	if err := v.broken.Load(); err != nil {
+		return fmt.Errorf("nothing more is written to the vault by this process, because its disk failed before (%w); check the disk and start again", *err)
+	}
+	return nil
+}
+
+func (v *Vault) synced(err error) error {
+	if err != nil {
+		v.broken.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+func (v *Vault) syncDir(dir string) error { return v.synced(v.fs.SyncDir(dir)) }
+
+// makeDir makes a folder durably. One that is there already may be of a process
+// that was killed before it could sync, so it is synced again.
+func (v *Vault) makeDir(dir string) error {
+	err := v.fs.Mkdir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = v.makeDir(filepath.Dir(dir)); err == nil {
+			err = v.fs.Mkdir(dir)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return v.syncDir(filepath.Dir(dir))
+}
+
+// replace puts a file in place: it is synced before it gets its name, so that a
+// crash leaves the old file or the new. The name is durable when its folder has
+// been synced.
+func (v *Vault) replace(path string, data []byte) error {
+	f, err := v.fs.CreateTemp(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = v.synced(f.Sync())
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = v.fs.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", path, err), v.fs.Remove(f.Name()))
+	}
+	return nil
+}
+
+// write replaces a file durably in a folder that exists.
+func (v *Vault) write(path string, data []byte) error {
+	if err := v.replace(path, data); err != nil {
+		return err
+	}
+	return v.syncDir(filepath.Dir(path))
+}
+
+// batch is the chunks of one manifest on their way to the disk.
+type batch struct {
+	vault *Vault
+	dirs  map[string]bool
+}
+
+func (v *Vault) newBatch() *batch { return &batch{v, map[string]bool{}} }
+
+// has says whether a chunk is stored and whole. It reads all of it: a manifest
+// must not lean on a chunk that has rotted.
+func (b *batch) has(hash string) (bool, error) {
+	path := b.vault.chunkPath(hash)
+	_, err := b.vault.chunk(hash)
+	var damage *DamageError
+	switch {
+	case err == nil:
+		b.dirs[filepath.Dir(path)] = true
+		return true, nil
+	case !errors.As(err, &damage):
+		return false, err
+	}
+	_, err = b.vault.quarantine(path)
+	return false, err
+}
+
+// put stores a chunk unless it is there. It is durable after seal.
+func (b *batch) put(plain []byte) (string, error) {
+	hash := hashOf(plain)
+	has, err := b.has(hash)
+	if has || err != nil {
+		return hash, err
+	}
+	path := b.vault.chunkPath(hash)
+	if dir := filepath.Dir(path); !b.dirs[dir] {
+		if err := b.vault.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		b.dirs[dir] = true
+	}
+	return hash, b.vault.replace(path, b.vault.encoder.EncodeAll(plain, nil))
+}
+
+// seal writes the manifest after all that it names is durable, also what was
+// there before: another process may have been killed before it could sync.
+func (b *batch) seal(path string, manifest []byte) error {
+	if len(b.dirs) > 0 {
+		b.dirs[b.vault.path("chunks")] = true
+	}
+	for dir := range b.dirs {
+		if err := b.vault.syncDir(dir); err != nil {
+			return err
+		}
+	}
+	stored, err := b.vault.fs.ReadFile(path)
+	switch {
+	case err == nil && bytes.Equal(stored, manifest):
+		return b.vault.syncDir(filepath.Dir(path))
+	case err == nil:
+		_, err = b.vault.quarantine(path)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return b.vault.write(path, manifest)
+}
+
+// quarantine moves a damaged file, if it is there, to where a person finds it,
+// under the time and its path in the vault; it returns the new path.
+func (v *Vault) quarantine(path string) (string, error) {
+	rel, err := filepath.Rel(v.dir, path)
+	if err != nil {
+		return "", err
+	}
+	to := v.path("quarantine", time.Now().UTC().Format("20060102T150405.000000000Z")+"-"+strings.ReplaceAll(rel, string(filepath.Separator), "-"))
+	if err := v.fs.Rename(path, to); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("quarantining %s: %w", path, err)
+	}
+	// The new name first: a crash between leaves both rather than none.
+	return to, errors.Join(v.syncDir(filepath.Dir(to)), v.syncDir(filepath.Dir(path)))
+}
