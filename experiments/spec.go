@@ -39,7 +39,9 @@ type Spec struct {
 	Train    CaseSpec `json:"train"`
 	Validate CaseSpec `json:"validate"`
 	Holdout  CaseSpec `json:"holdout"`
-	Alpha    float64  `json:"alpha"`
+	Alpha    float64  `json:"alpha"` // of a promotion, as the next two
+	Effect   float64  `json:"effect"`
+	Power    float64  `json:"power"`
 	Limits   Limits   `json:"limits"`
 
 	Agent    string `json:"-"` // folder, resolved
@@ -104,7 +106,7 @@ type Limits struct {
 
 func defaults() Spec {
 	return Spec{
-		Runtime: "auto", Seed: 1, Shadows: 50, Alpha: 0.01,
+		Runtime: "auto", Seed: 1, Shadows: 50, Alpha: 0.01, Effect: 0.05, Power: 0.8,
 		Grammar: Grammar{MaxDepth: 8, MaxSize: 40},
 		Search: Search{
 			Islands: 4, Population: 100, MigrateEvery: 5, Migrants: 3, Elites: 2,
@@ -187,7 +189,9 @@ func (r *reader) specFields(s *Spec) map[string]field {
 			r.object(n, name, map[string]field{"train": r.cases(&s.Train), "validate": r.cases(&s.Validate), "holdout": r.cases(&s.Holdout)})
 		},
 		"promotion": func(n ast.Node, name string) {
-			r.object(n, name, map[string]field{"alpha": r.real(&s.Alpha, 0.0001, 0.5)})
+			r.object(n, name, map[string]field{
+				"alpha": r.real(&s.Alpha, 0.0001, 0.5), "effect": r.real(&s.Effect, 0.001, 1), "power": r.real(&s.Power, 0.5, 0.999),
+			})
 		},
 		"limits": func(n ast.Node, name string) {
 			l := &s.Limits
@@ -369,7 +373,8 @@ func (s *Spec) JSON() (text, hash string) {
 
 // FromJSON reads back what JSON wrote.
 func FromJSON(text string) (*Spec, error) {
-	s := &Spec{Shadows: defaults().Shadows}
+	d := defaults()
+	s := &Spec{Shadows: d.Shadows, Effect: d.Effect, Power: d.Power} // older specs do not say them
 	if err := json.Unmarshal([]byte(text), s); err != nil {
 		return nil, fmt.Errorf("reading the recorded spec: %w", err)
 	}
@@ -432,7 +437,7 @@ func (s *Spec) Plan() (orchestrator.Plan, error) {
 		return orchestrator.Plan{}, err
 	}
 	p := orchestrator.Plan{
-		Search: s.search(g), Evolved: s.Evolve.File, Alpha: s.Alpha, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
+		Search: s.search(g), Evolved: s.Evolve.File, Alpha: s.Alpha, Effect: s.Effect, Power: s.Power, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
 		Stops: orchestrator.Stops{
 			Generations: s.Search.Generations, Evaluations: s.Search.Evaluations, Stagnation: s.Search.Stagnation,
 			Target: s.Search.Target, Budget: s.Search.Budget, StopFile: s.StopFile,

@@ -25,7 +25,7 @@ func TestExampleLoads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Variant == "" || p.Stops.Budget != 90*time.Second || p.Search.Islands != 4 || p.Train.Count == 0 {
+		if s.Variant == "" || p.Stops.Budget != 90*time.Second || p.Search.Islands != 4 || p.Train.Count == 0 || p.Effect != 0.05 || p.Power != 0.8 {
 			t.Errorf("variant %q: %+v", variant, s)
 		}
 		text, hash := s.JSON()
@@ -36,6 +36,9 @@ func TestExampleLoads(t *testing.T) {
 		if again, same := back.JSON(); again != text || same != hash {
 			t.Errorf("the recorded spec comes back otherwise:\n%s\n%s", text, again)
 		}
+	}
+	if old, err := FromJSON(`{"alpha": 0.02}`); err != nil || old.Alpha != 0.02 || old.Effect != 0.05 || old.Power != 0.8 {
+		t.Errorf("a spec from before effect and power: %+v, %v", old, err)
 	}
 	if _, err := Load(example, "weibul"); err == nil || !strings.Contains(err.Error(), `did you mean "weibull"?`) {
 		t.Error(err)
@@ -84,6 +87,9 @@ func TestFaultsNameTheCure(t *testing.T) {
 		{"(- remaining item)", "(- remaining items)", "leaf (- remaining items)"},
 		{"high: 10,", "high: 5000,", "high must be a number from -1000 to 1000"},
 		{"elites: 2", "elites: 200", "elites 200"},
+		{"effect: 0.05", "effect: 5", "effect must be a number from 0.001 to 1"},
+		{"power: 0.8", "power: 1", "power must be a number from 0.5 to 0.999"},
+		{"power: 0.8", "powers: 0.8", `did you mean "power"?`},
 		{"name: packer", "name: [a]", "name must be a text"},
 		{"agent: agent", "agents: agent", `did you mean "agent"?`},
 		{"name: packer", "name: pa/cker", "letters, digits"},

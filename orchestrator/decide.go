@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"math/rand"
+	"math/rand/v2"
 	"slices"
 
+	"jird/orchestrator/promote"
 	"jird/population"
 	"jird/population/ga"
 	"jird/snapshots"
@@ -120,19 +120,10 @@ func (r *run) firstEqual(ctx context.Context, train, validate *Bench, proposals 
 }
 
 // decide measures nominee and incumbent on sealed cases, in pairs, from a clean
-// snapshot, and promotes or refuses.
+// snapshot, until the evidence suffices or runs out, and promotes or refuses.
 func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Genome) (*Result, error) {
-	pair := []*population.Genome{r.agent.Incumbent, nominee}
-	trained, err := train.Measure(ctx, pair...)
+	trained, err := train.Measure(ctx, r.agent.Incumbent, nominee)
 	if err != nil {
-		return nil, err
-	}
-	d := Decision{
-		Run: r.Record.ID, Number: decisionNumber, Incumbent: r.agent.Incumbent, Winner: nominee,
-		Alpha: r.Alpha, MaxN: r.Holdout.Count, Metric: "mean score, lower is better; one-sided sign-flip test of the paired differences",
-		Seed: r.caseSeed("holdout"), IncumbentTrain: trained[0].Fitness(), WinnerTrain: trained[1].Fitness(),
-	}
-	if err := r.Recorder.Declare(d); err != nil {
 		return nil, err
 	}
 	holdout, err := r.open(ctx, "holdout", r.Holdout, r.Workers)
@@ -140,16 +131,17 @@ func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Geno
 		return nil, err
 	}
 	defer holdout.close()
-	outcomes, err := holdout.Measure(ctx, pair...)
-	if err != nil {
+	d := Decision{
+		Run: r.Record.ID, Number: decisionNumber, Incumbent: r.agent.Incumbent, Winner: nominee,
+		IncumbentImage: r.Record.Agent, WinnerImage: r.Record.Agent, Evaluator: r.agent.Evaluator,
+		Plan:           promote.NewPlan(r.Alpha, r.Effect, r.Power, min(r.Holdout.Count, len(holdout.Cases())), r.caseSeed("holdout")),
+		Guardrails:     []promote.Guardrail{promote.Failures(), promote.Steps(r.Fuel)},
+		IncumbentTrain: trained[0].Fitness(), WinnerTrain: trained[1].Fitness(),
+	}
+	if err := r.judge(ctx, holdout, &d); err != nil {
 		return nil, err
 	}
-	d.IncumbentHoldout, d.WinnerHoldout = outcomes[0], outcomes[1]
-	for _, name := range holdout.Cases() {
-		d.Cases = append(d.Cases, Case{name, fmt.Sprintf("seed %d", d.Seed)})
-	}
-	r.judge(&d)
-	if d.Promoted {
+	if d.Stop == promote.Better {
 		if err := r.promote(&d); err != nil {
 			return nil, err
 		}
@@ -157,87 +149,131 @@ func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Geno
 	if err := r.Recorder.Decide(d); err != nil {
 		return nil, err
 	}
+	last := d.Looks[len(d.Looks)-1]
 	return &Result{
-		Incumbent: Summary{d.Incumbent.Expr(), d.IncumbentTrain, d.IncumbentHoldout.Fitness()},
-		Winner:    Summary{d.Winner.Expr(), d.WinnerTrain, d.WinnerHoldout.Fitness()},
-		P:         d.P, Promoted: d.Promoted, Reason: d.Reason, Snapshot: d.Snapshot,
+		Incumbent: Summary{d.Incumbent.Expr(), d.IncumbentTrain, last.Incumbent},
+		Winner:    Summary{d.Winner.Expr(), d.WinnerTrain, last.Winner},
+		P:         last.P, Cases: last.N, Verdict: d.Stop, Promoted: d.Promoted, Reason: d.Reason, Snapshot: d.Snapshot,
 	}, nil
 }
 
-func (r *run) judge(d *Decision) {
-	d.P = 1
-	switch {
-	case d.Winner.Hash() == d.Incumbent.Hash():
-		d.Reason = "the search found nothing better than the incumbent"
-		return
-	case d.IncumbentHoldout.Status != population.OK || d.WinnerHoldout.Status != population.OK:
-		d.Reason = fmt.Sprintf("the holdout could not be measured: incumbent %s, winner %s", d.IncumbentHoldout.Status, d.WinnerHoldout.Status)
-		return
+// judge declares the decision, compares, and has a winner confirmed.
+func (r *run) judge(ctx context.Context, holdout *Bench, d *Decision) error {
+	if d.Winner.Hash() != d.Incumbent.Hash() {
+		id, err := r.Vault.Put(r.agent.promote(d.Winner, snapshots.ID(r.Record.Agent)))
+		if err != nil {
+			return err
+		}
+		d.WinnerImage = string(id)
 	}
-	d.P = signFlip(d.IncumbentHoldout.Scores, d.WinnerHoldout.Scores, int64(d.Seed))
-	before, after := d.IncumbentHoldout.Fitness(), d.WinnerHoldout.Fitness()
-	found := fmt.Sprintf("on %d unseen cases it scores %.4g, the incumbent %.4g (p = %.2g, alpha %g)", len(d.WinnerHoldout.Scores), after, before, d.P, d.Alpha)
-	d.Promoted = after < before && d.P <= d.Alpha
-	if d.Promoted {
-		d.Reason = "better: " + found
-	} else {
-		d.Reason = "not shown to be better: " + found
+	if err := r.Recorder.Declare(*d); err != nil {
+		return err
 	}
+	order := caseOrder(d.Plan, len(holdout.Cases()))
+	if err := compare(ctx, holdout, d, order); err != nil {
+		return err
+	}
+	if d.Stop == promote.Better {
+		return r.confirm(ctx, d, order)
+	}
+	return nil
 }
 
-// signFlip is the one-sided p-value of the paired differences under random
-// exchange of each pair (Fisher 1935; by simulation as Phipson and Smyth 2010,
-// which never gives 0).
-func signFlip(incumbent, winner []population.Score, seed int64) float64 {
-	const flips = 20_000
-	gains := make([]float64, len(incumbent))
-	total := 0.0
-	for i := range gains {
-		gains[i] = incumbent[i].Value() - winner[i].Value()
-		total += gains[i]
-	}
-	rng := rand.New(rand.NewSource(seed))
-	as := 0
-	for range flips {
-		sum := 0.0
-		for _, g := range gains {
-			if rng.Int63()&1 == 0 {
-				sum += g
-			} else {
-				sum -= g
+// caseOrder is in which order cases are measured: a referee may have sorted them.
+func caseOrder(p promote.Plan, cases int) []int {
+	return rand.New(rand.NewPCG(p.Seed, caseStream)).Perm(cases)[:p.MaxN()]
+}
+
+// Streams of a decision's seed. Its test draws from stream 0.
+const (
+	caseStream = 1 + iota // the order of the cases
+	pairStream            // which of a pair comes first
+)
+
+// compare measures pairs up to each look, until one ends the comparison.
+func compare(ctx context.Context, holdout *Bench, d *Decision, order []int) error {
+	test := promote.NewTest(d.Plan)
+	first := rand.New(rand.NewPCG(d.Plan.Seed, pairStream))
+	for _, n := range d.Plan.Looks {
+		cases := order[len(d.Observations):n]
+		outcomes, err := holdout.MeasureEach(ctx, cases, first, d.Incumbent, d.Winner)
+		if err != nil {
+			return err
+		}
+		for i, c := range cases {
+			d.Observations = append(d.Observations, promote.Observation{Case: holdout.Cases()[c], Incumbent: outcomes[0][i], Winner: outcomes[1][i]})
+		}
+		look := test.Look(promote.Pairs(d.Observations), n)
+		veto := promote.Veto(d.Guardrails, d.Observations)
+		switch {
+		case d.Winner.Hash() == d.Incumbent.Hash():
+			look.Stop = promote.Same
+		case veto != "":
+			look.Stop = promote.Vetoed
+		}
+		d.Looks = append(d.Looks, look)
+		if d.Stop = look.Stop; d.Stop != promote.Going {
+			d.Reason = d.Plan.Reason(look)
+			if d.Stop == promote.Vetoed {
+				d.Reason = "vetoed: " + veto
 			}
-		}
-		if sum >= total-1e-12*math.Abs(total) {
-			as++
+			return nil
 		}
 	}
-	return float64(as+1) / float64(flips+1)
+	return errors.New("the last look did not end the comparison")
 }
 
-// promote stores the new image and swaps the live ref: the swap is the commit
-// point. A repetition after a crash finds it done and goes on.
-func (r *run) promote(d *Decision) error {
-	name, parent := r.agent.Image.Name, snapshots.ID(r.Record.Agent)
-	id, err := r.Vault.Put(r.agent.promote(d.Winner, parent))
+// confirm measures the winner again on the same cases, as it stands in the image
+// that would go live, read back from the vault: it must score what the winner
+// scored.
+func (r *run) confirm(ctx context.Context, d *Decision, order []int) error {
+	image, err := r.Vault.Get(snapshots.ID(d.WinnerImage))
 	if err != nil {
 		return err
 	}
+	agent, err := ReadAgent(image, r.Search.Grammar, r.Evolved)
+	if err != nil {
+		return err
+	}
+	bench, err := OpenBench(ctx, agent, r.Search.Grammar, r.Sandbox, r.Fuel, r.Workers, r.Workers, r.recipe("holdout", r.Holdout))
+	if err != nil {
+		return err
+	}
+	defer bench.close()
+	again, err := bench.MeasureEach(ctx, order[:len(d.Observations)], nil, agent.Incumbent)
+	if err != nil {
+		return err
+	}
+	for i, o := range d.Observations {
+		if a := again[0][i]; a.Status != o.Winner.Status || !slices.Equal(a.Scores, o.Winner.Scores) {
+			d.Stop = promote.Vetoed
+			d.Reason = fmt.Sprintf("vetoed: image: on case %s the image %.12s scores otherwise than the winner that it was made from", o.Case, d.WinnerImage)
+			return nil
+		}
+	}
+	return nil
+}
+
+// promote swaps the live ref: the swap is the commit point. A repetition after a
+// crash finds it done and goes on.
+func (r *run) promote(d *Decision) error {
+	name, parent, id := r.agent.Image.Name, snapshots.ID(r.Record.Agent), snapshots.ID(d.WinnerImage)
 	live, err := r.Vault.Ref(name + "/live")
 	if err != nil {
 		return err
 	}
-	d.Snapshot = string(id)
 	if live != id {
 		err = errors.Join(r.point(name+"/candidate", id), r.Vault.SwapRef(name+"/live", parent, id))
 	}
 	if errors.Is(err, snapshots.ErrRefMoved) {
-		d.Promoted, d.Snapshot = false, ""
+		d.Stop = promote.Lost
 		d.Reason = fmt.Sprintf("refused: %v since this run began; run it again from there", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	d.Promoted, d.Snapshot = true, d.WinnerImage
 	r.say("%s/live is now %.12s", name, id)
 	return r.point(name+"/previous", parent)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 
@@ -131,8 +132,51 @@ func units(genomes, cases int) []unit {
 // Evaluate implements population.Evaluator: every genome on all the engine's
 // cases. A failing referee gives a *RefereeError.
 func (p *Pool) Evaluate(ctx context.Context, genomes []*population.Genome) ([]population.Outcome, error) {
-	parts := make(map[int][]population.Outcome) // by genome, in case order
 	work := units(len(genomes), len(p.engine.Cases()))
+	results, err := p.carryOut(ctx, genomes, work)
+	if err != nil {
+		return nil, err
+	}
+	parts := make(map[int][]population.Outcome) // by genome, in case order
+	for i, u := range work {
+		for k, index := range u.genomes {
+			parts[index] = append(parts[index], results[i][k])
+		}
+	}
+	outcomes := make([]population.Outcome, len(genomes))
+	for i := range genomes {
+		outcomes[i] = join(parts[i])
+	}
+	return outcomes, nil
+}
+
+// each scores every genome on every one of some cases alone. See
+// Bench.MeasureEach.
+func (p *Pool) each(ctx context.Context, genomes []*population.Genome, cases []int, order *rand.Rand) ([][]population.Outcome, error) {
+	var work []unit
+	for _, c := range cases {
+		turn := len(work)
+		for g := range genomes {
+			work = append(work, unit{[]int{g}, c, c + 1})
+		}
+		if mine := work[turn:]; order != nil {
+			order.Shuffle(len(mine), func(i, k int) { mine[i], mine[k] = mine[k], mine[i] })
+		}
+	}
+	results, err := p.carryOut(ctx, genomes, work)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([][]population.Outcome, len(genomes))
+	for i, u := range work { // a genome's units come in the order of the cases
+		outcomes[u.genomes[0]] = append(outcomes[u.genomes[0]], results[i][0])
+	}
+	return outcomes, nil
+}
+
+// carryOut has the units scored, begun in their order, and returns the outcomes
+// by unit.
+func (p *Pool) carryOut(ctx context.Context, genomes []*population.Genome, work []unit) ([][]population.Outcome, error) {
 	results := make([][]population.Outcome, len(work))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, u := range work {
@@ -155,16 +199,7 @@ func (p *Pool) Evaluate(ctx context.Context, genomes []*population.Genome) ([]po
 	if err := ctx.Err(); err != nil && results[len(work)-1] == nil {
 		return nil, err
 	}
-	for i, u := range work {
-		for k, index := range u.genomes {
-			parts[index] = append(parts[index], results[i][k])
-		}
-	}
-	outcomes := make([]population.Outcome, len(genomes))
-	for i := range genomes {
-		outcomes[i] = join(parts[i])
-	}
-	return outcomes, nil
+	return results, nil
 }
 
 func pick(genomes []*population.Genome, indices []int) []*population.Genome {

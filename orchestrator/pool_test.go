@@ -170,26 +170,6 @@ func sexprInt(i int) string {
 	return string(b)
 }
 
-func TestSignFlip(t *testing.T) {
-	scores := func(v ...float64) (all []population.Score) {
-		for _, x := range v {
-			all = append(all, population.Score{Num: x, Den: 1})
-		}
-		return all
-	}
-	// All ten pairs favour the winner: exactly 2^-10 of the flips are as extreme.
-	a, b := scores(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), scores(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
-	if p := signFlip(a, b, 1); p < 0.0004 || p > 0.002 {
-		t.Errorf("p = %v, want about %v", p, 1.0/1024)
-	}
-	if p := signFlip(a, a, 1); p != 1 {
-		t.Errorf("equal scores give p = %v", p)
-	}
-	if p := signFlip(b, a, 1); p < 0.99 {
-		t.Errorf("a worse winner gives p = %v", p)
-	}
-}
-
 // BenchmarkBatches is the cost of a trivial evaluation in batches, beside that
 // of one fresh fork per genome.
 func BenchmarkBatches(b *testing.B) {

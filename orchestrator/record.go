@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"time"
 
+	"jird/orchestrator/promote"
 	"jird/population"
 	"jird/population/ga"
 )
@@ -32,17 +33,11 @@ type GenerationRecord struct {
 	Elapsed time.Duration // of the run so far; kept in a table of timings
 }
 
-// Case names one case and the seed or file that it came from.
-type Case struct {
-	Name   string
-	Source string
-}
-
 // Measurement is one genome measured outside the search: for the choice of the
-// nominee, for the simplification, for the decision.
+// nominee or for its simplification.
 type Measurement struct {
 	Genome  *population.Genome
-	Purpose string // "validate", "simplify", "holdout"
+	Purpose string // "validate" or "simplify"
 	Outcome population.Outcome
 }
 
@@ -52,19 +47,19 @@ type Decision struct {
 	Number    int // 1 for the run's first
 	Incumbent *population.Genome
 	Winner    *population.Genome
-	// What was declared before the data.
-	Alpha  float64
-	Cases  []Case
-	MaxN   int
-	Metric string
-	Seed   uint64
+	// What is declared before the data. The cases come from the plan's seed.
+	IncumbentImage, WinnerImage string // snapshots; the same one when the winner is the incumbent
+	Evaluator                   string // SHA-256 as in RunRecord
+	Plan                        promote.Plan
+	Guardrails                  []promote.Guardrail
+	IncumbentTrain, WinnerTrain float64
 	// What was found.
-	IncumbentTrain, WinnerTrain     float64
-	IncumbentHoldout, WinnerHoldout population.Outcome
-	P                               float64 // one-sided, paired
-	Promoted                        bool
-	Reason                          string
-	Snapshot                        string // the promoted image; empty when refused
+	Observations []promote.Observation // in the order of measuring
+	Looks        []promote.Look
+	Stop         promote.Stop
+	Promoted     bool
+	Reason       string
+	Snapshot     string // the promoted image; empty when refused
 }
 
 // Result statuses of a run.

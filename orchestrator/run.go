@@ -12,9 +12,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"time"
 
+	"jird/orchestrator/promote"
 	"jird/population"
 	"jird/population/ga"
 	"jird/sandbox"
@@ -48,7 +50,9 @@ type Plan struct {
 	Validate Cases
 	Holdout  Cases
 	Stops    Stops
-	Alpha    float64
+	Alpha    float64 // of the decision, with Effect and Power: see promote.Plan
+	Effect   float64
+	Power    float64
 	Fuel     int64 // steps per case
 	Shadows  int   // alive at once
 	Workers  int   // computing at once
@@ -73,22 +77,24 @@ type Summary struct {
 
 // Result is how a run ended.
 type Result struct {
-	Run         string  `json:"run"`
-	Seed        uint64  `json:"seed"`
-	Runtime     string  `json:"runtime"`
-	Isolation   string  `json:"isolation"`
-	Engine      string  `json:"engine"`
-	Stop        string  `json:"stop"`
-	Evaluations int     `json:"evaluations"`
-	Generations int     `json:"generations"`
-	ShadowsPeak int     `json:"shadows_peak"`
-	Incumbent   Summary `json:"incumbent"`
-	Winner      Summary `json:"winner"`
-	P           float64 `json:"p"`
-	Promoted    bool    `json:"promoted"`
-	Reason      string  `json:"reason"`
-	Snapshot    string  `json:"snapshot"`
-	Interrupted bool    `json:"interrupted"`
+	Run         string       `json:"run"`
+	Seed        uint64       `json:"seed"`
+	Runtime     string       `json:"runtime"`
+	Isolation   string       `json:"isolation"`
+	Engine      string       `json:"engine"`
+	Stop        string       `json:"stop"`
+	Evaluations int          `json:"evaluations"`
+	Generations int          `json:"generations"`
+	ShadowsPeak int          `json:"shadows_peak"`
+	Incumbent   Summary      `json:"incumbent"`
+	Winner      Summary      `json:"winner"`
+	P           float64      `json:"p"`             // at the last look
+	Cases       int          `json:"holdout_cases"` // measured until the decision
+	Verdict     promote.Stop `json:"verdict"`
+	Promoted    bool         `json:"promoted"`
+	Reason      string       `json:"reason"`
+	Snapshot    string       `json:"snapshot"`
+	Interrupted bool         `json:"interrupted"`
 }
 
 // Deps are the places that a run works with.
@@ -194,9 +200,13 @@ func (b *Bench) close() {
 }
 
 func (r *run) open(ctx context.Context, purpose string, c Cases, shadows int) (*Bench, error) {
-	return OpenBench(ctx, r.agent, r.Search.Grammar, r.Sandbox, r.Fuel, shadows, r.Workers, func(im *sandbox.Image) {
+	return OpenBench(ctx, r.agent, r.Search.Grammar, r.Sandbox, r.Fuel, shadows, r.Workers, r.recipe(purpose, c))
+}
+
+func (r *run) recipe(purpose string, c Cases) func(*sandbox.Image) {
+	return func(im *sandbox.Image) {
 		im.Recipe = &sandbox.Recipe{Seed: r.caseSeed(purpose), Count: c.Count, Data: c.Recipe}
-	})
+	}
 }
 
 // OpenBench starts a zygote of an agent with the cases that the caller puts into
@@ -222,6 +232,13 @@ func OpenBench(ctx context.Context, a *Agent, grammar *population.Grammar, o san
 // Measure scores genomes on the bench's cases.
 func (b *Bench) Measure(ctx context.Context, genomes ...*population.Genome) ([]population.Outcome, error) {
 	return b.pool.Evaluate(ctx, genomes)
+}
+
+// MeasureEach scores genomes on each of some cases alone: an outcome by genome
+// and case. The cases are taken in the given order, and order draws which genome
+// of a case is asked first (nil: as they stand); neither changes an outcome.
+func (b *Bench) MeasureEach(ctx context.Context, cases []int, order *rand.Rand, genomes ...*population.Genome) ([][]population.Outcome, error) {
+	return b.pool.each(ctx, genomes, cases, order)
 }
 
 // Cases names the bench's cases, in the order of the scores.

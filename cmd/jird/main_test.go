@@ -119,7 +119,7 @@ func (p *place) small(args ...string) map[string]any {
 
 func (p *place) shrinkExperiment() {
 	p.t.Helper()
-	p.edit("p/experiment.yaml", "population: 200", "population: 25", "count: 100", "count: 20", "count: 40", "count: 10")
+	p.edit("p/experiment.yaml", "population: 200", "population: 25", "count: 40,", "count: 10,", "count: 500", "count: 40")
 }
 
 func (p *place) edit(name string, pairs ...string) {
@@ -170,6 +170,59 @@ func firstDifference(a, b string) string {
 		}
 	}
 	return fmt.Sprintf("%d and %d lines", len(x), len(y))
+}
+
+// explain prints what a decision rests on, and the run's own words come from it.
+func TestExplain(t *testing.T) {
+	p := newPlace(t)
+	p.shrinkExperiment()
+	r := p.small()
+	run := r["run"].(string)
+	var e struct {
+		Declared struct {
+			Alpha, Effect, Power float64
+			Looks                []int
+			Guardrails           map[string]string
+			Evaluator            string
+			WinnerImage          string `json:"winner_image"`
+		}
+		Decided struct {
+			Reason string
+			Cases  []struct {
+				Case              string
+				Incumbent, Winner struct{ Num, Den float64 }
+			}
+			Looks []struct {
+				N         int
+				Incumbent float64
+				Stop      string
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(p.ok("explain", run, "--output", "json")), &e); err != nil {
+		t.Fatal(err)
+	}
+	d := e.Declared
+	if d.Alpha != 0.01 || d.Effect != 0.05 || d.Power != 0.8 || !slices.Equal(d.Looks, []int{10, 14, 20, 30, 40}) || len(d.Guardrails) != 2 || len(d.Evaluator) != 64 || len(d.WinnerImage) != 64 {
+		t.Errorf("declared: %+v", d)
+	}
+	var num, den float64
+	for _, c := range e.Decided.Cases {
+		num, den = num+c.Incumbent.Num, den+c.Incumbent.Den
+	}
+	last := e.Decided.Looks[len(e.Decided.Looks)-1]
+	if len(e.Decided.Cases) != last.N || last.Incumbent != num/den || last.Stop == "" || e.Decided.Reason != r["reason"] || float64(last.N) != r["holdout_cases"] {
+		t.Errorf("decided: %+v; the run said %v", e.Decided.Looks, r)
+	}
+	table := p.ok("explain", run+"/1")
+	for _, want := range []string{"guardrail steps", "winner's image", e.Decided.Cases[0].Case, "CHANCE", e.Decided.Reason} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table does not say %q:\n%s", want, table)
+		}
+	}
+	p.run(exitUsage, "explain", run+"/x")
+	p.run(exitFailed, "explain", run+"/2")
+	p.run(exitFailed, "explain", "none")
 }
 
 // After capture the run needs nothing of the folder.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"jird/orchestrator"
+	"jird/orchestrator/promote"
 	"jird/population"
 	"jird/population/ga"
 	"jird/snapshots/sexpr"
@@ -119,6 +120,55 @@ func TestExportOfEqualRunsIsEqual(t *testing.T) {
 	}
 	if err := open(t, filepath.Join(t.TempDir(), "l.db")).Export(&first, "none"); err == nil || !strings.Contains(err.Error(), "jird status") {
 		t.Error(err)
+	}
+}
+
+// What was declared and what was found come back as they were, and a decision
+// that was declared only says so.
+func TestExplain(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "ledger.db"))
+	fill(t, l, "r")
+	if _, err := l.Explain("r", 0); err == nil || !strings.Contains(err.Error(), "jird resume r") {
+		t.Error(err)
+	}
+	g, _ := grammar("")
+	one, err := g.Parse([]byte("(+ x 1)"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := orchestrator.Decision{
+		Run: "r", Number: 1, Incumbent: one, Winner: one, IncumbentImage: "a", WinnerImage: "b", Evaluator: "e",
+		Plan: promote.NewPlan(0.01, 0.05, 0.8, 40, 1<<61+1), Guardrails: []promote.Guardrail{promote.Failures()},
+	}
+	if err := l.Declare(d); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := l.Explain("r", 1); err != nil || e.Decided != nil || e.Declared.Seed != 1<<61+1 || e.Declared.MaxN != 40 || e.Declared.Guardrails["failures"] == "" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	bound := 0.25
+	d.Looks = []promote.Look{{N: 10, Winner: 0.1, Bound: &bound, Stop: promote.Vetoed}}
+	d.Stop, d.Reason = promote.Vetoed, "vetoed: failures"
+	d.Observations = []promote.Observation{{
+		Case: "c", Incumbent: population.Outcome{Status: population.OK, Scores: []population.Score{{Num: 0.1, Den: 3}}, Steps: 4},
+		Winner: population.Outcome{Status: population.Fuel, Detail: "ran out"},
+	}}
+	if err := l.Decide(d); err != nil {
+		t.Fatal(err)
+	}
+	e, err := l.Explain("r", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Evidence{
+		Cases: []Compared{{"c", Measured{Status: "ok", Num: 0.1, Den: 3, Steps: 4}, Measured{Status: "fuel", Detail: "ran out"}}},
+		Looks: d.Looks, Stop: promote.Vetoed, Reason: "vetoed: failures",
+	}
+	if e.Number != 1 || !reflect.DeepEqual(e.Decided, want) {
+		t.Errorf("%+v", e.Decided)
+	}
+	if runs, err := l.Runs(); err != nil || runs[0].Promoted == nil || *runs[0].Promoted || runs[0].Reason != "vetoed: failures" {
+		t.Errorf("%+v, %v", runs, err)
 	}
 }
 

@@ -47,7 +47,7 @@ func (l *Ledger) Runs() ([]Info, error) {
 		}
 		i.Seed, i.Seconds = uint64(seed), time.Duration(elapsed).Seconds()
 		if decided.Valid {
-			var v verdict
+			var v Evidence
 			if err := json.Unmarshal([]byte(decided.String), &v); err != nil {
 				return nil, fmt.Errorf("ledger: run %s: %w", i.Run, err)
 			}

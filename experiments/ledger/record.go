@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"jird/orchestrator"
+	"jird/orchestrator/promote"
 	"jird/population"
 	"jird/population/ga"
 )
@@ -105,48 +106,85 @@ func (l *Ledger) Measured(run string, all []orchestrator.Measurement) error {
 	})
 }
 
-// declaration and verdict are what is stored of a decision, before the data and
-// after.
-type declaration struct {
-	Incumbent, Winner, Metric   string
-	Alpha                       float64
-	MaxN                        int
-	Seed                        uint64
-	IncumbentTrain, WinnerTrain float64
+// Declaration is what was recorded of a decision before the data.
+type Declaration struct {
+	Incumbent      string            `json:"incumbent"` // source, as the winner's
+	Winner         string            `json:"winner"`
+	IncumbentImage string            `json:"incumbent_image"`
+	WinnerImage    string            `json:"winner_image"`
+	Evaluator      string            `json:"evaluator"`
+	Metric         string            `json:"metric"`
+	Alpha          float64           `json:"alpha"`
+	Effect         float64           `json:"effect"`
+	Power          float64           `json:"power"`
+	MaxN           int               `json:"max_n"`
+	Looks          []int             `json:"looks"`
+	Seed           uint64            `json:"seed"`
+	Guardrails     map[string]string `json:"guardrails"` // rule by name
+	IncumbentTrain float64           `json:"incumbent_train"`
+	WinnerTrain    float64           `json:"winner_train"`
 }
 
-type verdict struct {
-	Cases                   []string
-	Incumbent, Winner       [][2]float64
-	IncumbentMean           float64
-	WinnerMean              float64
-	IncumbentEnd, WinnerEnd population.Status
-	P                       float64
-	Promoted                bool
-	Reason, Snapshot        string
+// Measured is one policy on one case. Num and Den are 0 unless it was scored.
+type Measured struct {
+	Status population.Status `json:"status"`
+	Detail string            `json:"detail,omitempty"`
+	Num    float64           `json:"num"`
+	Den    float64           `json:"den"`
+	Steps  int64             `json:"steps"`
+}
+
+// Compared is one case under both policies.
+type Compared struct {
+	Case      string   `json:"case"`
+	Incumbent Measured `json:"incumbent"`
+	Winner    Measured `json:"winner"`
+}
+
+// Evidence is what was recorded of a decision when it was made: the cases in the
+// order of measuring.
+type Evidence struct {
+	Cases    []Compared     `json:"cases"`
+	Looks    []promote.Look `json:"looks"`
+	Stop     promote.Stop   `json:"stop"`
+	Promoted bool           `json:"promoted"`
+	Reason   string         `json:"reason"`
+	Snapshot string         `json:"snapshot"`
 }
 
 // Declare implements orchestrator.Recorder.
 func (l *Ledger) Declare(d orchestrator.Decision) error {
+	rules := map[string]string{}
+	for _, g := range d.Guardrails {
+		rules[g.Name] = g.Rule
+	}
+	p := d.Plan
 	return l.write(func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT OR REPLACE INTO decision VALUES (?,?,?,NULL)", d.Run, d.Number, text(declaration{
-			d.Incumbent.Source(), d.Winner.Source(), d.Metric, d.Alpha, d.MaxN, d.Seed, d.IncumbentTrain, d.WinnerTrain}))
+		_, err := tx.Exec("INSERT OR REPLACE INTO decision VALUES (?,?,?,NULL)", d.Run, d.Number, text(Declaration{
+			d.Incumbent.Source(), d.Winner.Source(), d.IncumbentImage, d.WinnerImage, d.Evaluator, promote.Metric,
+			p.Alpha, p.Effect, p.Power, p.MaxN(), p.Looks, p.Seed, rules, d.IncumbentTrain, d.WinnerTrain}))
 		return err
 	})
 }
 
 // Decide implements orchestrator.Recorder.
 func (l *Ledger) Decide(d orchestrator.Decision) error {
-	names := make([]string, len(d.Cases))
-	for i, c := range d.Cases {
-		names[i] = c.Name
+	e := Evidence{Looks: d.Looks, Stop: d.Stop, Promoted: d.Promoted, Reason: d.Reason, Snapshot: d.Snapshot}
+	for _, o := range d.Observations {
+		e.Cases = append(e.Cases, Compared{o.Case, measured(o.Incumbent), measured(o.Winner)})
 	}
 	return l.write(func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE decision SET decided = ? WHERE run = ? AND number = ?", text(verdict{
-			names, pairs(d.IncumbentHoldout.Scores), pairs(d.WinnerHoldout.Scores), d.IncumbentHoldout.Fitness(), d.WinnerHoldout.Fitness(),
-			d.IncumbentHoldout.Status, d.WinnerHoldout.Status, d.P, d.Promoted, d.Reason, d.Snapshot}), d.Run, d.Number)
+		_, err := tx.Exec("UPDATE decision SET decided = ? WHERE run = ? AND number = ?", text(e), d.Run, d.Number)
 		return err
 	})
+}
+
+func measured(o population.Outcome) Measured {
+	m := Measured{Status: o.Status, Detail: o.Detail, Steps: o.Steps}
+	if o.Status == population.OK {
+		m.Num, m.Den = o.Scores[0].Num, o.Scores[0].Den
+	}
+	return m
 }
 
 // Finish implements orchestrator.Recorder.

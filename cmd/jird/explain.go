@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"jird/experiments"
+	"jird/experiments/ledger"
+	"jird/population"
+)
+
+func explainCommand() *cli.Command {
+	return &cli.Command{
+		Name: "explain", Usage: "print the data behind a decision", ArgsUsage: "RUN[/NUMBER]", Flags: []cli.Flag{outputFlag()},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "RUN[/NUMBER]"); err != nil {
+				return err
+			}
+			run, number, err := decisionOf(c.Args().First())
+			if err != nil {
+				return err
+			}
+			return withLab(c, func(lab *experiments.Lab) error {
+				e, err := lab.Ledger.Explain(run, number)
+				if err != nil {
+					return err
+				}
+				return printExplanation(c, e)
+			})
+		},
+	}
+}
+
+// decisionOf takes RUN/2 apart; without a number it is the run's last decision.
+func decisionOf(arg string) (run string, number int, err error) {
+	run, text, numbered := strings.Cut(arg, "/")
+	if numbered {
+		if number, err = strconv.Atoi(text); err != nil || number < 1 {
+			return "", 0, usageError{fmt.Sprintf("%q is not a decision: it is RUN, or RUN/NUMBER from 1", arg)}
+		}
+	}
+	return run, number, nil
+}
+
+func printExplanation(c *cli.Context, e *ledger.Explanation) error {
+	if c.String("output") == "json" {
+		return emit(c, e, nil, nil)
+	}
+	if err := emit(c, e, []string{"declared before the data", ""}, declaredRows(e.Declared)); err != nil {
+		return err
+	}
+	if e.Decided == nil {
+		_, err := fmt.Printf("%s/%d: not decided yet; go on with: jird resume %s\n", e.Run, e.Number, e.Run)
+		return err
+	}
+	if err := emit(c, e, []string{"case", "incumbent", "winner", "difference"}, caseRows(e.Decided.Cases)); err != nil {
+		return err
+	}
+	if err := emit(c, e, []string{"look at", "incumbent", "winner", "saves", "bound", "p", "chance", ""}, lookRows(e.Decided)); err != nil {
+		return err
+	}
+	verdict := map[bool]string{true: "promoted", false: "kept the incumbent"}[e.Decided.Promoted]
+	_, err := fmt.Printf("saves and bound: of the score, by the winner; p: share of sign flips that save as much; chance: of saving so little, were the winner better by the effect\n%s/%d: %s: %s\n", e.Run, e.Number, verdict, e.Decided.Reason)
+	return err
+}
+
+func declaredRows(d ledger.Declaration) [][]string {
+	rows := [][]string{
+		{"incumbent", d.Incumbent}, {"winner", d.Winner}, {"incumbent's image", d.IncumbentImage}, {"winner's image", d.WinnerImage},
+		{"evaluator", d.Evaluator}, {"metric", d.Metric}, {"alpha, effect, power", fmt.Sprintf("%g, %g, %g", d.Alpha, d.Effect, d.Power)},
+		{"looks at", fmt.Sprint(d.Looks)}, {"largest n", fmt.Sprint(d.MaxN)}, {"seed of cases, order, signs", fmt.Sprint(d.Seed)},
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Guardrails)) {
+		rows = append(rows, []string{"guardrail " + name, d.Guardrails[name]})
+	}
+	return rows
+}
+
+func caseRows(cases []ledger.Compared) [][]string {
+	var rows [][]string
+	for _, o := range cases {
+		difference := "none"
+		if o.Incumbent.Status == population.OK && o.Winner.Status == population.OK {
+			difference = percent(o.Incumbent.Num/o.Incumbent.Den - o.Winner.Num/o.Winner.Den)
+		}
+		rows = append(rows, []string{o.Case, measuredText(o.Incumbent), measuredText(o.Winner), difference})
+	}
+	return rows
+}
+
+func measuredText(m ledger.Measured) string {
+	if m.Status != population.OK {
+		return strings.TrimSpace(string(m.Status) + " " + m.Detail)
+	}
+	return fmt.Sprintf("%g/%g", m.Num, m.Den)
+}
+
+func lookRows(d *ledger.Evidence) [][]string {
+	var rows [][]string
+	for _, l := range d.Looks {
+		bound := "none"
+		if l.Bound != nil {
+			bound = percent(*l.Bound)
+		}
+		rows = append(rows, []string{fmt.Sprint(l.N), percent(l.Incumbent), percent(l.Winner), percent(l.Statistic), bound, fmt.Sprintf("%.2g", l.P), fmt.Sprintf("%.2g", l.Chance), string(l.Stop)})
+	}
+	return rows
+}
