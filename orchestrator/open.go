@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 
+	"jird/orchestrator/promote"
 	"jird/population"
 	"jird/sandbox"
 	"jird/snapshots"
@@ -178,39 +179,94 @@ func (t *Transcripts) ask(ctx context.Context, procedure string, args ...sexpr.V
 	return nil, &AgentError{refereeFile, fmt.Errorf("%s: %s", procedure, text)}
 }
 
-// Measure runs every case in a fresh shadow of the image, which begins with memory.
-// One that does not load, or dies in a case, is a measurement: the outcome says so.
-func (t *Transcripts) Measure(ctx context.Context, im *snapshots.Image, memory sexpr.Value) (population.Outcome, error) {
+// Player plays cases with one image.
+type Player struct {
+	referee *Transcripts
+	engine  sandbox.Engine // nil if the image does not load
+	fault   string         // why
+}
+
+// Open starts an image whose shadows begin with memory. One that does not load is a
+// measurement like another: every case then says so.
+func (t *Transcripts) Open(ctx context.Context, im *snapshots.Image, memory sexpr.Value) (*Player, error) {
 	image, err := LiveImage(im)
 	if err != nil {
-		return population.Outcome{Status: population.Crash, Detail: err.Error()}, nil
+		return &Player{referee: t, fault: err.Error()}, nil
 	}
 	image.Memory = memory
 	engine, err := sandbox.Open(ctx, t.options, image)
 	var load *sandbox.LoadError
 	if errors.As(err, &load) {
-		return population.Outcome{Status: population.Crash, Detail: err.Error()}, nil
+		return &Player{referee: t, fault: err.Error()}, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	return &Player{referee: t, engine: engine}, nil
+}
+
+// Close ends the image's zygote.
+func (p *Player) Close() {
+	if p.engine != nil {
+		p.engine.Close()
+	}
+}
+
+// Play plays one case in a fresh shadow. An image that dies in it is a measurement;
+// an error says that the referee or jird failed.
+func (p *Player) Play(ctx context.Context, i int) (population.Outcome, error) {
+	if p.engine == nil {
+		return population.Outcome{Status: population.Crash, Detail: p.fault}, nil
+	}
+	data := p.referee.cases[i]
+	answers, died, err := p.referee.play(ctx, p.engine, data)
 	if err != nil {
 		return population.Outcome{}, err
 	}
-	defer engine.Close()
-	outcome := population.Outcome{Status: population.OK}
-	for i, data := range t.cases {
-		answers, died, err := t.play(ctx, engine, data)
-		if err != nil {
-			return outcome, err
-		}
-		if died != "" {
-			return population.Outcome{Status: population.Crash, Detail: fmt.Sprintf("in case %s: %s", t.names[i], died)}, nil
-		}
-		score, err := t.score(ctx, data, answers)
-		if err != nil {
-			return outcome, err
-		}
-		outcome.Scores = append(outcome.Scores, score)
+	if died != "" {
+		return population.Outcome{Status: population.Crash, Detail: died}, nil
 	}
-	return outcome, nil
+	score, err := p.referee.score(ctx, data, answers)
+	return population.Outcome{Status: population.OK, Scores: []population.Score{score}}, err
+}
+
+// JudgeOpen compares two images of an agent on the referee's cases, in looks, until
+// the evidence suffices or runs out. Both begin every case with memory.
+func JudgeOpen(ctx context.Context, o sandbox.Options, incumbent, candidate *snapshots.Image, memory sexpr.Value, plan promote.Plan) (stop promote.Stop, reason string, err error) {
+	t, err := OpenTranscripts(ctx, o, incumbent, plan.MaxN(), plan.Seed)
+	if err != nil {
+		return "", "", err
+	}
+	defer t.Close()
+	var players [2]*Player
+	for i, im := range []*snapshots.Image{incumbent, candidate} {
+		if players[i], err = t.Open(ctx, im, memory); err != nil {
+			return "", "", err
+		}
+		defer players[i].Close()
+	}
+	test := promote.NewTest(plan)
+	rails := []promote.Guardrail{promote.Failures()}
+	var seen []promote.Observation
+	for _, n := range plan.Looks {
+		for i := len(seen); i < n; i++ {
+			o := promote.Observation{Case: t.names[i]}
+			if o.Incumbent, err = players[0].Play(ctx, i); err != nil {
+				return "", "", err
+			}
+			if o.Winner, err = players[1].Play(ctx, i); err != nil {
+				return "", "", err
+			}
+			seen = append(seen, o)
+		}
+		if veto := promote.Veto(rails, seen); veto != "" {
+			return promote.Vetoed, "vetoed: " + veto, nil
+		}
+		if look := test.Look(promote.Pairs(seen), n); look.Stop != promote.Going {
+			return look.Stop, plan.Reason(look), nil
+		}
+	}
+	return "", "", errors.New("the last look did not end the comparison")
 }
 
 // play has a fresh shadow answer a case's requests.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"jird/orchestrator/promote"
 	"jird/population"
 	"jird/sandbox"
 	"jird/sandbox/isolation"
@@ -36,6 +37,52 @@ func expr(t testing.TB, src string) sexpr.Value {
 	return v
 }
 
+// measure plays all cases; the first failure is the outcome.
+func measure(t testing.TB, judge *Transcripts, im *snapshots.Image, memory sexpr.Value) (population.Outcome, error) {
+	t.Helper()
+	p, err := judge.Open(t.Context(), im, memory)
+	if err != nil {
+		return population.Outcome{}, err
+	}
+	defer p.Close()
+	whole := population.Outcome{Status: population.OK}
+	for i := range judge.Names() {
+		o, err := p.Play(t.Context(), i)
+		if err != nil || o.Status != population.OK {
+			return o, err
+		}
+		whole.Scores = append(whole.Scores, o.Scores...)
+	}
+	return whole, nil
+}
+
+// What the agent proposes is refused or taken by the same rules as every promotion.
+func TestJudgeOpen(t *testing.T) {
+	im, err := snapshots.ReadDir("notes", "../experiments/examples/self-destruct/agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := promote.NewPlan(0.01, 0.05, 0.8, 40, 7)
+	for _, c := range []struct {
+		name, expr string
+		stop       promote.Stop
+		says       string
+	}{
+		{"note-key", "(lambda (key) (if (symbol? key) (symbol->string key) key))", promote.Better, "better"},
+		{"recall", "(lambda (key) (or (recall key) (memory-ref (list 'note key) #f)))", promote.Vetoed, "the process died"},
+		{"note-key", "(lambda (key) (list key))", promote.Inconclusive, "inconclusive"},
+	} {
+		next, err := Redefine(&im, "parent", c.name, expr(t, c.expr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop, reason, err := JudgeOpen(t.Context(), openOptions(t), &im, &next, sexpr.List{}, plan)
+		if err != nil || stop != c.stop || !strings.Contains(reason, c.says) {
+			t.Errorf("%s: %s, %s, %v", c.expr, stop, reason, err)
+		}
+	}
+}
+
 // The agent that optimises itself: one idea is an endless recursion and dies in its
 // shadow, one is a true gain, one is worse, and none sees what scores it.
 func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
@@ -49,7 +96,7 @@ func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
 	}
 	defer judge.Close()
 	memory := expr(t, `((count . 1) ((note "old") . 5))`)
-	before, err := judge.Measure(t.Context(), &im, memory)
+	before, err := measure(t, judge, &im, memory)
 	if err != nil || before.Status != population.OK || len(before.Scores) != 4 || before.Fitness() < 0.2 || before.Fitness() > 0.8 {
 		t.Fatalf("%+v, %v", before, err)
 	}
@@ -69,7 +116,7 @@ func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := judge.Measure(t.Context(), &next, memory)
+		got, err := measure(t, judge, &next, memory)
 		if err != nil || got.Status != c.status || !strings.Contains(got.Detail, c.says) || (c.status == population.OK && got.Fitness() != c.fitness) {
 			t.Errorf("%s: %+v, %v", c.expr, got, err)
 		}
@@ -97,7 +144,7 @@ func TestRefereesOfOpenCodeThatFail(t *testing.T) {
 		}
 		judge, err := OpenTranscripts(t.Context(), openOptions(t), &im, 2, 1)
 		if err == nil {
-			_, err = judge.Measure(t.Context(), &im, sexpr.List{})
+			_, err = measure(t, judge, &im, sexpr.List{})
 			judge.Close()
 		}
 		if err == nil || !strings.Contains(err.Error(), says) {
