@@ -37,6 +37,7 @@ type GuardOptions struct {
 	Copy       string        // folder of a second copy of the checkpoints; empty: none
 	AcceptLoss bool
 	Discard    bool // a candidate's writes are kept apart until it is accepted
+	Alone      bool // nobody calls: promotions need no canary
 	Ready      func(socket string)
 }
 
@@ -117,9 +118,19 @@ func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.
 	}
 	store := &guard.Disk{Agent: name, Vault: vault, Dir: l.journalDir(name), Mode: mode}
 	limit := max(o.Deadline, 30*time.Second)
+	canary := guard.Canary{Discard: o.Discard}
+	if o.Alone {
+		canary.Steps = []guard.Step{}
+	}
+	box := sandbox.Options{
+		Runtime: runtime, Wall: limit,
+		Policy:   isolation.Policy{Level: o.Isolation, Heap: o.Heap},
+		Compiler: &sandbox.Compiler{Runtime: runtime, Cache: filepath.Join(l.Home, "cache"), Level: o.Isolation},
+	}
+	judge := &judge{lab: l, vault: vault, agent: name, sandbox: box}
 	g, err = guard.Open(ctx, guard.Config{
 		Agent: name, Vault: vault, Store: store, Deadline: o.Deadline, Queue: o.Queue, AcceptLoss: o.AcceptLoss,
-		Canary: guard.Canary{Discard: o.Discard}, Say: l.Say, Failpoint: failpoint(),
+		Canary: canary, Say: l.Say, Failpoint: failpoint(),
 		Code: func(id snapshots.ID) (sandbox.Image, error) {
 			image, err := vault.Get(id)
 			if err != nil {
@@ -127,16 +138,13 @@ func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.
 			}
 			return orchestrator.LiveImage(image)
 		},
-		Line: supervise.Config{Request: limit, Sandbox: sandbox.Options{
-			Runtime: runtime, Wall: limit,
-			Policy:   isolation.Policy{Level: o.Isolation, Heap: o.Heap},
-			Compiler: &sandbox.Compiler{Runtime: runtime, Cache: filepath.Join(l.Home, "cache"), Level: o.Isolation},
-		}},
+		Line: supervise.Config{Request: limit, Sandbox: box}, Proposed: judge.proposed(),
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, vault.Close())
 	}
-	return g, func() { _ = vault.Close() }, nil
+	judge.start(ctx, g)
+	return g, func() { judge.stop(); _ = vault.Close() }, nil
 }
 
 func (l *Lab) journalDir(name string) string { return filepath.Join(l.agentDir(name), "journal") }
@@ -155,13 +163,56 @@ func (l *Lab) Client(name string) (*serve.Client, error) {
 	return nil, fmt.Errorf("no guard keeps %s; start one with `jird serve %s`", name, name)
 }
 
-// Promote makes a version live that was judged already or is somebody's will:
-// through the agent's guard if there is one, else by its journal, else, for an agent
-// that was never served, by its ref alone.
+// promoteWinner makes a run's winner live: through the agent's guard if there is
+// one, else through its journal, else, for an agent that was never served, by its
+// ref.
+func (l *Lab) promoteWinner(ctx context.Context, name string, from, to snapshots.ID, reason string) (refused string, err error) {
+	if served, err := l.served(name); err != nil || !served {
+		return l.moveRef(name, from, to, err)
+	}
+	ended, err := l.Promote(ctx, name, serve.Promotion{From: from, To: to, Kind: journal.Promotion, Reason: reason})
+	var r *serve.RefusedError
+	switch {
+	case errors.Is(err, snapshots.ErrRefMoved), errors.As(err, &r):
+		return err.Error(), nil
+	case err != nil || ended.Promoted:
+		return "", err
+	}
+	return ended.Reason, nil
+}
+
+// served says whether an agent has a guard or a journal.
+func (l *Lab) served(name string) (bool, error) {
+	_, err := os.Stat(l.journalDir(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (l *Lab) moveRef(name string, from, to snapshots.ID, err error) (refused string, _ error) {
+	if err != nil {
+		return "", err
+	}
+	release, err := l.lock(name, "")
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	if err := guard.MoveLive(l.Vault, name, from, to); errors.Is(err, snapshots.ErrRefMoved) {
+		return fmt.Sprintf("%v since this run began; run it again from there", err), nil
+	} else if err != nil {
+		return "", err
+	}
+	return "", nil
+}
+
+// Promote makes a version live: through the agent's guard if one runs, else through
+// its journal.
 func (l *Lab) Promote(ctx context.Context, name string, p serve.Promotion) (serve.Ended, error) {
 	return l.throughGuard(ctx, name, func(c *serve.Client) (serve.Ended, error) { return c.Promote(ctx, p) },
 		func(g *guard.Guard) (journal.Attempt, error) {
-			return g.Promote(ctx, guard.Promote{To: p.To, Kind: p.Kind, Reason: p.Reason})
+			return g.Promote(ctx, guard.Promote{From: p.From, To: p.To, Kind: p.Kind, Reason: p.Reason})
 		})
 }
 
@@ -181,7 +232,7 @@ func (l *Lab) throughGuard(ctx context.Context, name string, ask func(*serve.Cli
 		return serve.Ended{}, err
 	}
 	defer release()
-	g, close, err := l.guard(ctx, name, GuardOptions{})
+	g, close, err := l.guard(ctx, name, GuardOptions{Alone: true})
 	if err != nil {
 		return serve.Ended{}, err
 	}

@@ -176,7 +176,7 @@ func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result
 }
 
 func (l *Lab) deps(o Options) orchestrator.Deps {
-	return orchestrator.Deps{Vault: l.Vault, Recorder: l.Ledger, Events: o.Events}
+	return orchestrator.Deps{Vault: l.Vault, Recorder: l.Ledger, Events: o.Events, Promote: l.promoteWinner}
 }
 
 // Resume goes on with a run that was interrupted, from its last whole

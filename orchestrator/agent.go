@@ -143,8 +143,8 @@ func unwrapPolicy(form sexpr.Value) sexpr.Value {
 	return quoted[1]
 }
 
-// promote returns the image with the winner in place of the incumbent.
-func (a *Agent) promote(winner *population.Genome, parent snapshots.ID) snapshots.Image {
+// With returns the image with the winner in place of the incumbent.
+func (a *Agent) With(winner *population.Genome, parent snapshots.ID) snapshots.Image {
 	im := *a.Image
 	im.Parents = []snapshots.ID{parent}
 	im.Files = append([]snapshots.File(nil), a.Image.Files...)

@@ -18,7 +18,7 @@ func TestPromotedImageIsReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	winner := genomes(t, "(* x 2.5)")[0]
-	next := a.promote(winner, "parent")
+	next := a.With(winner, "parent")
 	again, err := ReadAgent(&next, g, "policy.scm")
 	if err != nil {
 		t.Fatal(err)

@@ -142,7 +142,7 @@ func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Geno
 		return nil, err
 	}
 	if d.Stop == promote.Better {
-		if err := r.promote(&d); err != nil {
+		if err := r.promote(ctx, &d); err != nil {
 			return nil, err
 		}
 	}
@@ -160,7 +160,7 @@ func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Geno
 // judge declares the decision, compares, and has a winner confirmed.
 func (r *run) judge(ctx context.Context, holdout *Bench, d *Decision) error {
 	if d.Winner.Hash() != d.Incumbent.Hash() {
-		id, err := r.Vault.Put(r.agent.promote(d.Winner, snapshots.ID(r.Record.Agent)))
+		id, err := r.Vault.Put(r.agent.With(d.Winner, snapshots.ID(r.Record.Agent)))
 		if err != nil {
 			return err
 		}
@@ -254,38 +254,29 @@ func (r *run) confirm(ctx context.Context, d *Decision, order []int) error {
 	return nil
 }
 
-// promote swaps the live ref: the swap is the commit point. A repetition after a
-// crash finds it done and goes on.
-func (r *run) promote(d *Decision) error {
+// promote hands the winner to whoever guards the agent. A repetition after a crash
+// finds it done and goes on.
+func (r *run) promote(ctx context.Context, d *Decision) error {
 	name, parent, id := r.agent.Image.Name, snapshots.ID(r.Record.Agent), snapshots.ID(d.WinnerImage)
 	live, err := r.Vault.Ref(name + "/live")
 	if err != nil {
 		return err
 	}
+	refused := ""
 	if live != id {
-		err = errors.Join(r.point(name+"/candidate", id), r.Vault.SwapRef(name+"/live", parent, id))
+		if err := r.Vault.ResetRef(name+"/candidate", id); err != nil {
+			return err
+		}
+		reason := fmt.Sprintf("decision %d of run %s: %s", d.Number, d.Run, d.Reason)
+		if refused, err = r.Promote(ctx, name, parent, id, reason); err != nil {
+			return err
+		}
 	}
-	if errors.Is(err, snapshots.ErrRefMoved) {
-		d.Stop = promote.Lost
-		d.Reason = fmt.Sprintf("refused: %v since this run began; run it again from there", err)
+	if refused != "" {
+		d.Stop, d.Reason = promote.Lost, "refused: "+refused
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	d.Promoted, d.Snapshot = true, d.WinnerImage
 	r.say("%s/live is now %.12s", name, id)
-	return r.point(name+"/previous", parent)
-}
-
-// point moves a ref that nobody else decides on.
-func (r *run) point(ref string, to snapshots.ID) error {
-	now, err := r.Vault.Ref(ref)
-	if err != nil && !errors.Is(err, snapshots.ErrNoRef) {
-		return err
-	}
-	if now == to {
-		return nil
-	}
-	return r.Vault.SwapRef(ref, now, to)
+	return nil
 }

@@ -102,6 +102,9 @@ type Deps struct {
 	Vault    *snapshots.Vault
 	Recorder Recorder
 	Events   func(Event)
+	// Promote makes to live in place of from, through whatever guards the agent. It
+	// returns why that was refused, or "".
+	Promote func(ctx context.Context, agent string, from, to snapshots.ID, reason string) (refused string, err error)
 }
 
 // run is one run under way.

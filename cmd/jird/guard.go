@@ -14,6 +14,7 @@ import (
 
 	"jird/experiments"
 	"jird/orchestrator/guard"
+	"jird/orchestrator/journal"
 	"jird/orchestrator/serve"
 	"jird/sandbox/isolation"
 	"jird/snapshots"
@@ -156,6 +157,35 @@ func guardClient(c *cli.Context) (client *serve.Client, err error) {
 		return err
 	})
 	return client, err
+}
+
+func promoteCommand() *cli.Command {
+	return &cli.Command{
+		Name: "promote", Usage: "make a version live by your own word, through its agent's guard", ArgsUsage: "GENOME|SNAPSHOT",
+		Flags: []cli.Flag{outputFlag(),
+			&cli.StringFlag{Name: "force", Value: "no", Usage: "yes: without evidence. It is the only way here: what has evidence was promoted by its run"},
+			&cli.StringFlag{Name: "reason", Value: "asked for", Usage: "for the journal"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "GENOME|SNAPSHOT"); err != nil {
+				return err
+			}
+			if c.String("force") != "yes" {
+				return usageError{"nothing shows that this version is better: let `jird run` judge it, or say --force yes"}
+			}
+			return withLab(c, func(lab *experiments.Lab) error {
+				name, id, err := lab.Version(c.Args().First())
+				if err != nil {
+					return err
+				}
+				ended, err := lab.Promote(c.Context, name, serve.Promotion{To: id, Kind: journal.Forced, Reason: c.String("reason")})
+				if err != nil {
+					return err
+				}
+				return printEnded(c, name, ended)
+			})
+		},
+	}
 }
 
 func rollbackCommand() *cli.Command {

@@ -96,7 +96,7 @@ func app() *cli.App {
 		Commands: []*cli.Command{
 			initCommand(), runCommand(), resumeCommand(), evaluateCommand(), statusCommand(), reportCommand(), explainCommand(),
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
-			serveCommand(), callCommand(), rollbackCommand(), walCommand(),
+			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(),
 		},
 		OnUsageError:   usage,
 		ExitErrHandler: func(*cli.Context, error) {}, // only main exits

@@ -25,6 +25,7 @@ import (
 
 // Promote asks for another version to become live.
 type Promote struct {
+	From   snapshots.ID // what must be live, or empty
 	To     snapshots.ID
 	Kind   journal.Kind
 	Reason string // for people; names the evidence
@@ -72,7 +73,7 @@ func (g *Guard) Rollback(ctx context.Context, to snapshots.ID, reason string) (j
 			return journal.Attempt{}, fmt.Errorf("there is no version of %s before the live one", g.cfg.Agent)
 		}
 	}
-	return g.Promote(ctx, Promote{to, journal.Rollback, reason})
+	return g.Promote(ctx, Promote{To: to, Kind: journal.Rollback, Reason: reason})
 }
 
 // begin checks what can be checked at once, then goes on in the background.
@@ -82,6 +83,8 @@ func (g *Guard) begin(p Promote, ended func(journal.Attempt)) error {
 		return ErrBusy
 	case g.readOnly != nil:
 		return g.readOnly
+	case p.From != "" && p.From != g.version:
+		return fmt.Errorf("%w: %.12s is live, not %.12s", snapshots.ErrRefMoved, g.version, p.From)
 	case p.To == g.version:
 		return fmt.Errorf("%.12s is live already", p.To)
 	}
@@ -175,7 +178,7 @@ func (g *Guard) accept() {
 		return
 	}
 	g.cfg.Failpoint("promotion.accepted")
-	if err := g.moveRefs(g.version, c.To); err != nil {
+	if err := MoveLive(g.cfg.Vault, g.cfg.Agent, g.version, c.To); err != nil {
 		g.abandon(err)
 		return
 	}
@@ -217,12 +220,13 @@ func (g *Guard) attempt(n int) journal.Attempt {
 	return journal.Attempt{}
 }
 
-// moveRefs is the commit point, and what follows from it.
-func (g *Guard) moveRefs(from, to snapshots.ID) error {
-	if err := g.cfg.Vault.SwapRef(g.cfg.Agent+"/live", from, to); err != nil {
+// MoveLive swaps an agent's live ref, the commit point, and remembers what was live.
+// Only the holder of the agent's lock may call it.
+func MoveLive(v *snapshots.Vault, agent string, from, to snapshots.ID) error {
+	if err := v.SwapRef(agent+"/live", from, to); err != nil {
 		return err
 	}
-	return g.cfg.Vault.ResetRef(g.cfg.Agent+"/previous", from)
+	return v.ResetRef(agent+"/previous", from)
 }
 
 // reject ends a promotion with the incumbent live.
@@ -280,13 +284,16 @@ func (g *Guard) settle() error {
 		return g.appendDurably(&journal.Reject{N: n, Why: "the guard ended before it was accepted"})
 	}
 	if g.version == a.From {
-		if err := g.moveRefs(a.From, to); err != nil {
+		if err := MoveLive(g.cfg.Vault, g.cfg.Agent, a.From, to); err != nil {
 			return err
 		}
 		g.version = to
 	}
 	if g.version != to {
 		return fmt.Errorf("promotion %d goes from %.12s to %.12s, but %.12s is live: somebody changed the ref; put it back with `jird rollback`", n, a.From, to, g.version)
+	}
+	if err := g.cfg.Vault.ResetRef(g.cfg.Agent+"/previous", a.From); err != nil {
+		return err
 	}
 	g.probe = true
 	return g.appendDurably(&journal.Done{N: n})
@@ -301,7 +308,7 @@ func (g *Guard) swap(kind journal.Kind, to snapshots.ID, reason string) error {
 		}
 	}
 	g.cfg.Failpoint("rollback.accepted")
-	if err := g.moveRefs(g.version, to); err != nil {
+	if err := MoveLive(g.cfg.Vault, g.cfg.Agent, g.version, to); err != nil {
 		return err
 	}
 	g.version = to

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"jird/orchestrator/journal"
+	"jird/snapshots/sexpr"
 )
 
 // proposed tells whoever judges proposals of all that wait. The judge must bear to
@@ -15,6 +16,14 @@ func (g *Guard) proposed() {
 	for _, p := range g.state.Proposals {
 		go g.cfg.Proposed(p)
 	}
+}
+
+// Memory is the agent's memory at this moment.
+func (g *Guard) Memory(ctx context.Context) (memory sexpr.List, err error) {
+	if failed := g.ask(ctx, func() { memory, err = g.state.Memory.Datum() }); failed != nil {
+		return nil, failed
+	}
+	return memory, err
 }
 
 // Decide ends a proposal with its verdict.

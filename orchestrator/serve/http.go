@@ -149,6 +149,7 @@ var statuses = []struct {
 	{guard.ErrNotKept, http.StatusServiceUnavailable},
 	{guard.ErrUnknown, http.StatusServiceUnavailable},
 	{guard.ErrBusy, http.StatusConflict},
+	{snapshots.ErrRefMoved, http.StatusConflict},
 	{context.Canceled, 499},
 }
 
@@ -168,6 +169,7 @@ func fail(w http.ResponseWriter, err error) {
 
 // Promotion is the body of /v1/promote and /v1/rollback.
 type Promotion struct {
+	From   snapshots.ID `json:"from"` // what must be live, or empty
 	To     snapshots.ID `json:"to"`
 	Kind   journal.Kind `json:"kind"`
 	Reason string       `json:"reason"`
@@ -192,7 +194,7 @@ func promote(g *guard.Guard, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("kind %q: use %q or %q", p.Kind, journal.Promotion, journal.Forced), http.StatusBadRequest)
 		return
 	}
-	a, err := g.Promote(r.Context(), guard.Promote{To: p.To, Kind: p.Kind, Reason: p.Reason})
+	a, err := g.Promote(r.Context(), guard.Promote{From: p.From, To: p.To, Kind: p.Kind, Reason: p.Reason})
 	answer(w, a, err)
 }
 
