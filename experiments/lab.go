@@ -190,7 +190,7 @@ func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result
 func (l *Lab) identify(s *Spec, r *orchestrator.RunRecord) (unlock func(), err error) {
 	for ; ; r.Repeat++ {
 		s.Identify(r)
-		unlock, err := l.lock(r.ID)
+		unlock, err := l.lockRun(r.ID)
 		if errors.Is(err, errLocked) {
 			continue
 		}
@@ -215,7 +215,7 @@ func (l *Lab) deps(o Options) orchestrator.Deps {
 // Resume goes on with a run that was interrupted, from its last whole
 // generation.
 func (l *Lab) Resume(ctx context.Context, run string, o Options) (*orchestrator.Result, error) {
-	unlock, err := l.lock(run)
+	unlock, err := l.lockRun(run)
 	if errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("run %s is under way in another process; wait for it, or interrupt it there", run)
 	}

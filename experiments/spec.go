@@ -3,6 +3,7 @@
 package experiments
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -151,7 +152,7 @@ func Load(path, variant string) (*Spec, error) {
 		spec.resolve(filepath.Dir(path))
 	}
 	if len(r.faults) > 0 {
-		slices.SortStableFunc(r.faults, func(a, b Fault) int { return a.Line - b.Line })
+		slices.SortStableFunc(r.faults, func(a, b Fault) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
 		return nil, &SpecError{r.faults}
 	}
 	return &spec, nil

@@ -16,11 +16,11 @@ import (
 
 var errLocked = errors.New("locked by another process")
 
-// lock keeps a run for one process, which loses it when it ends, however it
+// lockRun keeps a run for one process, which loses it when it ends, however it
 // ends. One file serves all runs: each locks one byte of it, at an offset made
 // from its id. The locks belong to the open file (fcntl(2), F_OFD_SETLK), so they
 // hold between goroutines too.
-func (l *Lab) lock(run string) (unlock func(), err error) {
+func (l *Lab) lockRun(run string) (unlock func(), err error) {
 	f, err := l.askLock(run, unix.F_OFD_SETLK, &unix.Flock_t{})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return nil, errLocked
