@@ -3,11 +3,9 @@ package experiments
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -73,7 +71,12 @@ func (l *Lab) Agent(s *Spec) (snapshots.ID, error) {
 	ref := s.Name + "/live"
 	live, err := l.Vault.Ref(ref)
 	if errors.Is(err, snapshots.ErrNoRef) {
-		return l.Capture(s.Name, s.Agent)
+		if id, err := l.Capture(s.Name, s.Agent); !errors.Is(err, fs.ErrNotExist) {
+			return id, err
+		}
+		missing := s.place
+		missing.Msg = fmt.Sprintf("agent: there is no folder %s; it is taken from beside this file", s.Agent)
+		return "", &SpecError{[]Fault{missing}}
 	}
 	if err != nil {
 		return "", err
@@ -104,13 +107,14 @@ func differ(a, b *snapshots.Image) string {
 
 // Capture stores a folder and makes it what is live.
 func (l *Lab) Capture(name, dir string) (snapshots.ID, error) {
-	image, err := snapshots.ReadDir(name, dir)
-	if err != nil {
-		return "", err
-	}
-	live, err := l.Vault.Ref(name + "/live")
+	ref := name + "/live"
+	live, err := l.Vault.Ref(ref)
 	if err != nil && !errors.Is(err, snapshots.ErrNoRef) {
 		return "", err
+	}
+	image, err := snapshots.ReadDir(name, dir)
+	if err != nil {
+		return "", &orchestrator.AgentError{File: "reading the agent", Err: err}
 	}
 	if live != "" {
 		image.Parents = []snapshots.ID{live}
@@ -119,7 +123,13 @@ func (l *Lab) Capture(name, dir string) (snapshots.ID, error) {
 	if err != nil {
 		return "", err
 	}
-	return id, l.Vault.SwapRef(name+"/live", live, id)
+	err = l.Vault.SwapRef(ref, live, id)
+	if errors.Is(err, snapshots.ErrRefMoved) {
+		if now, _ := l.Vault.Ref(ref); now == id { // another process captured the same folder
+			return id, nil
+		}
+	}
+	return id, err
 }
 
 func (l *Lab) complete(ctx context.Context, p *orchestrator.Plan, want string, o Options) error {
@@ -166,13 +176,36 @@ func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result
 		return nil, err
 	}
 	p.Record = orchestrator.RunRecord{Agent: string(agent), Evaluator: taken.Evaluator, Runtime: p.Sandbox.Runtime.String()}
-	s.Identify(&p.Record)
-	if p.Record.Repeat, err = l.Ledger.Repeats(p.Record); err != nil {
+	unlock, err := l.identify(s, &p.Record)
+	if err != nil {
 		return nil, err
 	}
-	s.Identify(&p.Record)
+	defer unlock()
 	l.Say("run %s: %d shadows, %d workers, seed %d", p.Record.ID, p.Shadows, p.Workers, p.Record.Seed)
 	return orchestrator.Run(ctx, p, l.deps(o), nil)
+}
+
+// identify gives a new run its id: that of the first repeat which no other
+// process has begun.
+func (l *Lab) identify(s *Spec, r *orchestrator.RunRecord) (unlock func(), err error) {
+	for ; ; r.Repeat++ {
+		s.Identify(r)
+		unlock, err := l.lockRun(r.ID)
+		if errors.Is(err, errLocked) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		used, err := l.Ledger.Has(r.ID)
+		if err == nil && !used {
+			return unlock, nil
+		}
+		unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (l *Lab) deps(o Options) orchestrator.Deps {
@@ -182,6 +215,14 @@ func (l *Lab) deps(o Options) orchestrator.Deps {
 // Resume goes on with a run that was interrupted, from its last whole
 // generation.
 func (l *Lab) Resume(ctx context.Context, run string, o Options) (*orchestrator.Result, error) {
+	unlock, err := l.lockRun(run)
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("run %s is under way in another process; wait for it, or interrupt it there", run)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	stored, err := l.Ledger.Load(run)
 	if err != nil {
 		return nil, err
@@ -207,12 +248,28 @@ func (l *Lab) Resume(ctx context.Context, run string, o Options) (*orchestrator.
 	return orchestrator.Run(ctx, p, l.deps(o), stored)
 }
 
+// Search returns how a recorded run is sought.
+func (l *Lab) Search(run string) (Search, error) {
+	text, err := l.Ledger.Spec(run)
+	if err != nil {
+		return Search{}, err
+	}
+	s, err := FromJSON(text)
+	if err != nil {
+		return Search{}, err
+	}
+	return s.Search, nil
+}
+
 // Evaluation is one policy's scores on given cases: fractions, lower is better.
 type Evaluation struct {
 	Genome string             `json:"genome"`
 	Scores map[string]float64 `json:"scores"`
 	Mean   float64            `json:"mean"`
 }
+
+// GivenGenome is the file that an AgentError about Evaluate's genome names.
+const GivenGenome = "the genome"
 
 // Given puts cases from outside into an evaluation.
 func Given(cases []sandbox.Case) func(*sandbox.Image) {
@@ -249,7 +306,7 @@ func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases func(*
 	g := agent.Incumbent
 	if genome != nil {
 		if g, err = p.Search.Grammar.Parse(genome); err != nil {
-			return nil, &orchestrator.AgentError{File: "the genome", Err: err}
+			return nil, &orchestrator.AgentError{File: GivenGenome, Err: err}
 		}
 	}
 	bench, err := orchestrator.OpenBench(ctx, agent, p.Search.Grammar, p.Sandbox, p.Fuel, p.Workers, p.Workers, cases)
@@ -258,6 +315,10 @@ func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases func(*
 	}
 	defer bench.Close()
 	outcomes, err := bench.Measure(ctx, g)
+	var referee *orchestrator.RefereeError
+	if errors.As(err, &referee) {
+		return nil, fmt.Errorf("a case is not as the agent's fitness.scm wants it, or that is wrong: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -269,104 +330,6 @@ func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases func(*
 		e.Scores[name] = outcomes[0].Scores[i].Value()
 	}
 	return e, nil
-}
-
-// ReadCases reads {"name": {"key": value, ...}, ...}, keeping the order. A case
-// becomes an association list, arrays become vectors.
-func ReadCases(path string) ([]sandbox.Case, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	d := json.NewDecoder(f)
-	d.UseNumber()
-	fail := func(err error) error {
-		return &SpecError{[]Fault{{File: path, Msg: fmt.Sprintf("byte %d: %v; cases look like {\"name\": {\"capacity\": 150, \"items\": [20, 30]}}", d.InputOffset(), err)}}}
-	}
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, fail(fmt.Errorf("an object of cases is wanted (%v)", err))
-	}
-	var cases []sandbox.Case
-	seen := map[string]bool{}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return nil, fail(err)
-		}
-		name, _ := t.(string)
-		if seen[name] {
-			return nil, fail(fmt.Errorf("case %q stands twice", name))
-		}
-		seen[name] = true
-		data, err := jsonDatum(d)
-		if err != nil {
-			return nil, fail(fmt.Errorf("case %q: %w", name, err))
-		}
-		cases = append(cases, sandbox.Case{Name: name, Data: data})
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, fail(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fail(errors.New("something follows the object"))
-	}
-	if len(cases) == 0 {
-		return nil, fail(errors.New("there is no case"))
-	}
-	return cases, nil
-}
-
-func jsonDatum(d *json.Decoder) (sexpr.Value, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, err
-	}
-	switch t := t.(type) {
-	case string:
-		return sexpr.String(t), nil
-	case bool:
-		return sexpr.Bool(t), nil
-	case json.Number:
-		return sexpr.Read([]byte(t))
-	case json.Delim:
-		if t == '[' {
-			vector := sexpr.Vector{}
-			for d.More() {
-				v, err := jsonDatum(d)
-				if err != nil {
-					return nil, err
-				}
-				vector = append(vector, v)
-			}
-			_, err := d.Token()
-			return vector, err
-		}
-		return jsonObject(d)
-	}
-	return nil, errors.New("null is not allowed")
-}
-
-func jsonObject(d *json.Decoder) (sexpr.Value, error) {
-	list := sexpr.List{}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		v, err := jsonDatum(d)
-		if err != nil {
-			return nil, err
-		}
-		name := sexpr.Symbol(key.(string))
-		if tail, ok := v.(sexpr.List); ok {
-			list = append(list, append(sexpr.List{name}, tail...))
-		} else {
-			list = append(list, sexpr.Dotted{Items: []sexpr.Value{name}, Tail: v})
-		}
-	}
-	_, err := d.Token()
-	return list, err
 }
 
 // ForkTime measures how long an isolated shadow takes from fork to its first

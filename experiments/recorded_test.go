@@ -16,11 +16,6 @@ import (
 	"jird/snapshots/sexpr"
 )
 
-func TestMain(m *testing.M) {
-	sandbox.Stage()
-	os.Exit(m.Run())
-}
-
 var update = flag.Bool("update", false, "measure the recorded scores again and write them")
 
 // recordedScores is what package promote calibrates its test on.

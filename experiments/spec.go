@@ -3,16 +3,17 @@
 package experiments
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -47,6 +48,8 @@ type Spec struct {
 	Agent    string `json:"-"` // folder, resolved
 	Shadows  int    `json:"-"`
 	StopFile string `json:"-"`
+
+	place Fault // of the word agent, without a message
 }
 
 // Evolve says what is evolved.
@@ -121,10 +124,10 @@ func defaults() Spec {
 // the first, or the spec itself where there are none. The error is a *SpecError
 // with all faults.
 func Load(path, variant string) (*Spec, error) {
-	r := &reader{file: path}
-	data, err := os.ReadFile(path)
+	r := &reader{file: path, faulty: map[string]bool{}, places: map[string]ast.Node{}}
+	data, err := readFile(path)
 	if err != nil {
-		r.fault(nil, "cannot be read (%v); `jird init DIR --example packer` makes an experiment to start from", errors.Unwrap(err))
+		r.fault(nil, "cannot be read (%v); %s", err, startFrom)
 		return nil, &SpecError{r.faults}
 	}
 	root := r.parse(data)
@@ -135,7 +138,10 @@ func Load(path, variant string) (*Spec, error) {
 	var variants ast.Node
 	fields := r.specFields(&spec)
 	fields["name"] = r.text(&spec.Name)
-	fields["agent"] = r.text(&spec.Agent)
+	fields["agent"] = func(n ast.Node, name string) {
+		r.text(&spec.Agent)(n, name)
+		spec.place = Fault{File: path, Line: n.GetToken().Position.Line, Column: n.GetToken().Position.Column}
+	}
 	fields["evolve"] = r.evolve(&spec.Evolve)
 	fields["variants"] = func(n ast.Node, _ string) { variants = n }
 	r.object(root, "the experiment", fields)
@@ -144,9 +150,11 @@ func Load(path, variant string) (*Spec, error) {
 	} else if variant != "" {
 		r.fault(root, "variant %q is asked for, and the experiment has no variants", variant)
 	}
-	r.complete(root, path, &spec)
+	if r.complete(root, &spec); len(r.faults) == 0 {
+		spec.resolve(filepath.Dir(path))
+	}
 	if len(r.faults) > 0 {
-		slices.SortStableFunc(r.faults, func(a, b Fault) int { return a.Line - b.Line })
+		slices.SortStableFunc(r.faults, func(a, b Fault) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
 		return nil, &SpecError{r.faults}
 	}
 	return &spec, nil
@@ -157,6 +165,8 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
 // variants checks all of them and applies the wanted one.
 func (r *reader) variants(n ast.Node, spec *Spec, wanted string) {
 	base := *spec
+	before := len(r.faults)
+	defer func() { r.faulty["variants"] = len(r.faults) > before }()
 	var names []string
 	for _, p := range r.pairs(n, "variants") {
 		one := base
@@ -168,7 +178,7 @@ func (r *reader) variants(n ast.Node, spec *Spec, wanted string) {
 		}
 	}
 	if wanted != "" && spec.Variant != wanted {
-		r.fault(n, "there is no variant %q; %s", wanted, suggest(wanted, names))
+		r.fault(n, "there is no variant %q; %s", wanted, Suggest(wanted, names))
 	}
 }
 
@@ -307,43 +317,64 @@ func (r *reader) evolve(e *Evolve) field {
 }
 
 // complete checks what no single key can: what is missing, and what does not
-// fit together.
-func (r *reader) complete(root ast.Node, path string, s *Spec) {
+// fit together. What has a fault already is not said to be missing too.
+func (r *reader) complete(root ast.Node, s *Spec) {
 	for _, need := range []struct {
 		what    string
 		missing bool
+		keys    []string // that excuse it
 	}{
-		{"name", s.Name == ""}, {"agent", s.Agent == ""}, {"evolve.file", s.Evolve.File == ""},
-		{"cases.train", s.Train.Count == 0}, {"cases.holdout", s.Holdout.Count == 0},
+		{"name", s.Name == "", []string{"name"}}, {"agent", s.Agent == "", []string{"agent"}},
+		{"evolve.file", s.Evolve.File == "", []string{"evolve"}},
+		{"cases.train", s.Train.Count == 0, []string{"cases", "variants"}},
+		{"cases.holdout", s.Holdout.Count == 0, []string{"cases", "variants"}},
 	} {
-		if need.missing {
+		if need.missing && !r.anyFaulty(need.keys...) {
 			r.fault(root, "%s is missing; see the packer example for what it says", need.what)
 		}
 	}
 	if s.Name != "" && !namePattern.MatchString(s.Name) {
 		r.fault(root, "name %q must be of letters, digits, - and _: it names runs and refs", s.Name)
 	}
-	if s.StopFile != "" && !filepath.IsAbs(s.StopFile) {
-		s.StopFile = filepath.Join(filepath.Dir(path), s.StopFile)
-	}
 	if s.Validate.Count == 0 {
 		s.Validate = s.Train
 	}
-	if c := s.Search; c.Generations == 0 && c.Budget == 0 && c.Evaluations == 0 && c.Stagnation == 0 && c.Target == nil && s.StopFile == "" {
+	if c := s.Search; c.Generations == 0 && c.Budget == 0 && c.Evaluations == 0 && c.Stagnation == 0 && c.Target == nil && s.StopFile == "" && !r.faulty["search"] {
 		r.fault(root, "nothing would end the search: set search.generations, budget, evaluations, stagnation, target or stop-file")
+	}
+	if r.anyFaulty("evolve", "grammar", "search", "variants") {
+		return
 	}
 	g, err := s.population()
 	if err == nil {
-		err = g.Check()
-	}
-	if err == nil {
-		err = s.search(g).Check()
+		err = errors.Join(g.Check(), s.search(g).Check())
 	}
 	for _, line := range split(err) {
-		r.fault(root, "%s", line)
+		r.fault(r.about(line, root), "%s", line)
 	}
-	if s.Agent != "" && !filepath.IsAbs(s.Agent) {
-		s.Agent = filepath.Join(filepath.Dir(path), s.Agent)
+}
+
+// about is the place of the key that a message begins with.
+func (r *reader) about(message string, otherwise ast.Node) ast.Node {
+	word, _, _ := strings.Cut(message, " ")
+	for _, key := range []string{word, strings.TrimSuffix(word, ":"), strings.TrimSuffix(word, ":") + "s"} {
+		if n := r.places[key]; n != nil {
+			return n
+		}
+	}
+	return otherwise
+}
+
+func (r *reader) anyFaulty(keys ...string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool { return r.faulty[k] })
+}
+
+// resolve takes relative paths from the spec's folder.
+func (s *Spec) resolve(dir string) {
+	for _, path := range []*string{&s.Agent, &s.StopFile} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func TestFaultsNameTheCure(t *testing.T) {
 	}
 	for _, c := range []struct{ old, new, want string }{
 		{"islands: 4", "islands: 0", "islands must be a whole number from 1 to 1000, not 0"},
-		{"islands: 4", "islands: 4\n  islands: 5", "already defined"},
+		{"islands: 4", "islands: 4\n  islands: 5", ":27:3: islands stands twice"},
 		{"budget: 90s", "budget: soon", "duration such as 90s"},
 		{"budget: 90s", "stagnation: 0", "nothing would end the search"},
 		{"heap: 64MiB", "heap: 64", "size such as 64MiB"},
@@ -86,10 +86,16 @@ func TestFaultsNameTheCure(t *testing.T) {
 		{"functions: [+, ", "functions: [expt, ", "expt"},
 		{"(- remaining item)", "(- remaining items)", "leaf (- remaining items)"},
 		{"high: 10,", "high: 5000,", "high must be a number from -1000 to 1000"},
-		{"elites: 2", "elites: 200", "elites 200"},
 		{"effect: 0.05", "effect: 5", "effect must be a number from 0.001 to 1"},
 		{"power: 0.8", "power: 1", "power must be a number from 0.5 to 0.999"},
 		{"power: 0.8", "powers: 0.8", `did you mean "power"?`},
+		{"elites: 2", "elites: 200", ":32:3: elites 200"},
+		{"seed: 1", "seed: &s 1", ":9:7: seed must be a whole number from 0 to 9223372036854775807, not &s 1 (anchors, aliases and tags are not read"},
+		{"seed: 1", "seed:", "not nothing"},
+		{"name: packer", "name: |\n  packer\n  two", "name must be a text, not | ..."},
+		{"variants:", "---\nvariants:", "a second document begins here"},
+		{"search:", "search:\n\tstagnation: 1", "e.yaml:26:"},
+		{"  weibull:\n", "  weibull: 5\n  other:\n", "variant weibull must be a mapping"},
 		{"name: packer", "name: [a]", "name must be a text"},
 		{"agent: agent", "agents: agent", `did you mean "agent"?`},
 		{"name: packer", "name: pa/cker", "letters, digits"},
@@ -125,7 +131,10 @@ func TestReadCases(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	for text, want := range map[string]string{
-		`[]`: "an object of cases", `{}`: "no case", `{"a": {}, "a": {}}`: "twice", `{"a": null}`: "null", `{"a": {}} x`: "follows", `{"a": `: "byte",
+		`[]`: "an object of cases", `{}`: "no case", `{"a": {}, "a": {}}`: "twice", `{"a": null}`: "null", `{"a": {}} x`: "follows",
+		"{\n\"a\":\n ": "c.json:2:5: case \"a\": unexpected EOF", `{"a": 5}`: "not an object", `{"a": [1]}`: "not an object", `{"": {}}`: "empty",
+		`{"a": {"b": 1, "b": 2}}`: `"b" stands twice`, `{"a": {"b": {"": 2}}}`: "empty", "": "an object of cases", "\x00\xff": "an object of cases",
+		`{"a": {"b": 1e400}}`: "1e400", `{"a": {"x": ` + strings.Repeat("[", 1e6): "nested deeper",
 	} {
 		if _, err := read(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)

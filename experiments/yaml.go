@@ -1,12 +1,16 @@
 package experiments
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
@@ -42,28 +46,90 @@ func (e *SpecError) Error() string {
 type reader struct {
 	file   string
 	faults []Fault
+	faulty map[string]bool     // keys whose value has a fault
+	places map[string]ast.Node // where a key stands
 }
 
 func (r *reader) fault(n ast.Node, format string, args ...any) {
 	f := Fault{File: r.file, Msg: fmt.Sprintf(format, args...)}
-	if n != nil && n.GetToken() != nil {
+	if n = start(n); n != nil && n.GetToken() != nil {
 		f.Line, f.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
 	}
 	r.faults = append(r.faults, f)
 }
 
+// start is where a node begins: the parser puts a mapping at its first colon.
+func start(n ast.Node) ast.Node {
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if len(m.Values) > 0 {
+			return m.Values[0].Key
+		}
+	case *ast.MappingValueNode:
+		return m.Key
+	}
+	return n
+}
+
+// shown is a node as a message quotes it: its first line, not too long.
+func shown(n ast.Node) string {
+	text, _, more := strings.Cut(strings.TrimSpace(n.String()), "\n")
+	if len(text) > 60 {
+		text, more = strings.ToValidUTF8(text[:60], ""), true
+	}
+	switch n.(type) {
+	case *ast.NullNode:
+		return "nothing"
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		return text + " (anchors, aliases and tags are not read: write the value out)"
+	}
+	if more {
+		text += " ..."
+	}
+	return text
+}
+
 // parse returns the one document of a file, or nil after a fault.
 func (r *reader) parse(data []byte) ast.Node {
-	file, err := parser.ParseBytes(data, 0)
+	if !utf8.Valid(data) || bytes.ContainsRune(data, 0) {
+		r.fault(nil, "not YAML: it is not a text in UTF-8")
+		return nil
+	}
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // pairs says which, and where
 	if err != nil {
-		r.fault(nil, "not YAML: %s", strings.TrimSpace(err.Error()))
+		r.syntax(err)
 		return nil
 	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		r.fault(nil, "one YAML document is wanted")
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		r.fault(nil, "is empty; %s", startFrom)
 		return nil
 	}
-	return file.Docs[0].Body
+	if len(file.Docs) > 1 {
+		r.fault(file.Docs[1].Body, "a second document begins here; an experiment is one document")
+		return nil
+	}
+	switch root := file.Docs[0].Body.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return root
+	default:
+		r.fault(root, "an experiment is a mapping of keys to values, not %s; %s", shown(root), startFrom)
+		return nil
+	}
+}
+
+const startFrom = "`jird init DIR --example packer` makes an experiment to start from"
+
+// syntax puts the parser's place where ours stand.
+func (r *reader) syntax(err error) {
+	f := Fault{File: r.file, Msg: "not YAML: " + err.Error()}
+	var at yaml.Error
+	if errors.As(err, &at) {
+		f.Msg = "not YAML: " + at.GetMessage()
+		if t := at.GetToken(); t != nil {
+			f.Line, f.Column = t.Position.Line, t.Position.Column
+		}
+	}
+	r.faults = append(r.faults, f)
 }
 
 type pair struct {
@@ -110,20 +176,28 @@ func (r *reader) object(n ast.Node, what string, fields map[string]field) {
 			for k := range fields {
 				known = append(known, k)
 			}
-			r.fault(p.node, "%s has no key %q; %s", what, p.key, suggest(p.key, known))
+			r.fault(p.node, "%s has no key %q; %s", what, p.key, Suggest(p.key, known))
 			continue
 		}
+		before := len(r.faults)
+		r.places[p.key] = p.node
 		read(p.value, p.key)
+		r.faulty[p.key] = r.faulty[p.key] || len(r.faults) > before
 	}
 }
 
-// suggest names the nearest key, or all.
-func suggest(key string, known []string) string {
-	slices.Sort(known)
+// Suggest names the known word that was most likely meant, or all.
+func Suggest(word string, known []string) string {
+	known = slices.Sorted(slices.Values(known))
+	const slips = 2
+	nearest, best := "", slips+1
 	for _, k := range known {
-		if distance(key, k) <= 2 {
-			return fmt.Sprintf("did you mean %q?", k)
+		if d := distance(word, k); d < best {
+			nearest, best = k, d
 		}
+	}
+	if nearest != "" {
+		return fmt.Sprintf("did you mean %q?", nearest)
 	}
 	return "use " + strings.Join(known, ", ")
 }
@@ -155,7 +229,7 @@ func (r *reader) text(to *string) field {
 			*to = s.Value
 			return
 		}
-		r.fault(n, "%s must be a text, not %s", name, n.String())
+		r.fault(n, "%s must be a text, not %s", name, shown(n))
 	}
 }
 
@@ -165,7 +239,7 @@ func (r *reader) oneOf(to *string, allowed ...string) field {
 			*to = s.Value
 			return
 		}
-		r.fault(n, "%s must be one of %s, not %s", name, strings.Join(allowed, ", "), n.String())
+		r.fault(n, "%s must be one of %s, not %s", name, strings.Join(allowed, ", "), shown(n))
 	}
 }
 
@@ -173,7 +247,7 @@ func (r *reader) integer(to *int, low, high int) field {
 	return func(n ast.Node, name string) {
 		v, ok := wholeNumber(n)
 		if !ok || v < int64(low) || v > int64(high) {
-			r.fault(n, "%s must be a whole number from %d to %d, not %s", name, low, high, n.String())
+			r.fault(n, "%s must be a whole number from %d to %d, not %s", name, low, high, shown(n))
 			return
 		}
 		*to = int(v)
@@ -198,7 +272,7 @@ func (r *reader) real(to *float64, low, high float64) field {
 	return func(n ast.Node, name string) {
 		v, ok := realNumber(n)
 		if !ok || !(v >= low && v <= high) {
-			r.fault(n, "%s must be a number from %g to %g, not %s", name, low, high, n.String())
+			r.fault(n, "%s must be a number from %g to %g, not %s", name, low, high, shown(n))
 			return
 		}
 		*to = v
@@ -217,7 +291,7 @@ func (r *reader) boolean(to *bool) field {
 	return func(n ast.Node, name string) {
 		b, ok := n.(*ast.BoolNode)
 		if !ok {
-			r.fault(n, "%s must be true or false, not %s", name, n.String())
+			r.fault(n, "%s must be true or false, not %s", name, shown(n))
 			return
 		}
 		*to = b.Value
@@ -233,7 +307,7 @@ func (r *reader) duration(to *time.Duration) field {
 				return
 			}
 		}
-		r.fault(n, "%s must be a duration such as 90s or 10m, not %s", name, n.String())
+		r.fault(n, "%s must be a duration such as 90s or 10m, not %s", name, shown(n))
 	}
 }
 
@@ -253,7 +327,7 @@ func (r *reader) bytes(to *int64) field {
 				}
 			}
 		}
-		r.fault(n, "%s must be a size such as 64MiB, not %s", name, n.String())
+		r.fault(n, "%s must be a size such as 64MiB, not %s", name, shown(n))
 	}
 }
 
@@ -261,7 +335,7 @@ func (r *reader) list(each func(n ast.Node)) field {
 	return func(n ast.Node, name string) {
 		s, ok := n.(*ast.SequenceNode)
 		if !ok {
-			r.fault(n, "%s must be a list, not %s", name, n.String())
+			r.fault(n, "%s must be a list, not %s", name, shown(n))
 			return
 		}
 		for _, v := range s.Values {
@@ -316,6 +390,6 @@ func (r *reader) datum(n ast.Node) sexpr.Value {
 		}
 		return list
 	}
-	r.fault(n, "%s cannot be given to a referee: use text, numbers, true, false, lists and mappings", n.String())
+	r.fault(n, "%s cannot be given to a referee: use text, numbers, true, false, lists and mappings", shown(n))
 	return sexpr.Bool(false)
 }

@@ -173,7 +173,7 @@ func holds(d *crash.Disk, dir string, a ack, s *script) error {
 		return err
 	}
 	defer v.Close()
-	if _, damage := v.Check(); len(damage) > 0 {
+	if damage := v.Check().Damage; len(damage) > 0 {
 		return fmt.Errorf("damaged: %w", errors.Join(damage...))
 	}
 	for i, id := range s.ids[:a.images] {
@@ -230,7 +230,7 @@ func worksOn(v *Vault, d *crash.Disk) error {
 	if again, err := v.KeepCheckpoints("a", 3); err != nil || len(again.Checkpoints)+len(again.Chunks)+len(again.Leftovers) > 0 {
 		return fmt.Errorf("pruning twice removes %+v, %w", again, err)
 	}
-	if _, damage := v.Check(); len(damage) > 0 {
+	if damage := v.Check().Damage; len(damage) > 0 {
 		return fmt.Errorf("after going on: %w", errors.Join(damage...))
 	}
 	return newestHolds(v, ack{lsn: 100})

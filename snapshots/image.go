@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"jird/snapshots/sexpr"
 )
@@ -31,38 +32,43 @@ type Image struct {
 // maxImage is the most bytes of an agent folder that is read into memory.
 const maxImage = 1 << 30
 
-// ReadDir reads an agent folder: regular files and folders. The memory is the
-// datum of memory.scm, if there is one.
+// ReadDir reads an agent folder: regular files, with their executable bit.
+// Empty folders are not part of an image. The memory is the datum of memory.scm,
+// if there is one. A folder that does not exist gives an fs.ErrNotExist.
 func ReadDir(name, dir string) (Image, error) {
 	im := Image{Name: name, Memory: sexpr.List{}}
+	root, err := os.OpenRoot(dir) // nothing outside of it can be read
+	if err != nil {
+		return Image{}, err
+	}
+	defer root.Close()
 	total := int64(0)
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		if !d.Type().IsRegular() {
-			return fmt.Errorf("%s: is %s, not a file; an agent folder holds plain files only: replace it by a copy", p, kindOf(d.Type()))
+			return fmt.Errorf("%s is %s; an agent folder holds plain files only: replace it by a copy, or remove it", p, kindOf(d.Type()))
+		}
+		if err := checkPath(p); err != nil {
+			return fmt.Errorf("%w: rename it", err)
 		}
 		info, err := d.Info()
 		if err != nil {
 			return err
 		}
 		if total += info.Size(); total > maxImage {
-			return fmt.Errorf("%s: the agent folder is over %d bytes", dir, maxImage)
+			return fmt.Errorf("%s makes the folder larger than %d MiB; keep what the agent does not load elsewhere", p, maxImage>>20)
 		}
-		data, err := os.ReadFile(p)
+		data, err := root.ReadFile(p)
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return err
-		}
-		im.Files = append(im.Files, File{filepath.ToSlash(rel), info.Mode()&0o100 != 0, data})
+		im.Files = append(im.Files, File{p, info.Mode()&0o100 != 0, data})
 		return nil
 	})
 	if err != nil {
-		return Image{}, fmt.Errorf("reading the agent: %w", err)
+		return Image{}, fmt.Errorf("in %s: %w", dir, err)
 	}
 	if f := im.File("memory.scm"); f != nil {
 		if im.Memory, err = sexpr.Read(f.Data); err != nil {
@@ -99,10 +105,34 @@ func (im *Image) File(path string) *File {
 // checkPath refuses a path that could leave the folder it is restored to.
 func checkPath(p string) error {
 	switch {
-	case p == "" || path.IsAbs(p) || strings.ContainsAny(p, "\\\x00"):
+	case p == "" || path.IsAbs(p):
 		return fmt.Errorf("file path %q is not relative", p)
+	case !utf8.ValidString(p) || strings.ContainsAny(p, "\\\x00"):
+		return fmt.Errorf("file path %q is not plain text in UTF-8 without backslashes", p)
 	case path.Clean(p) != p || p == "." || p == ".." || strings.HasPrefix(p, "../"):
 		return fmt.Errorf("file path %q leaves the agent's folder or is not in its shortest form", p)
+	}
+	return nil
+}
+
+// checkPaths refuses files that cannot all be there at once.
+func checkPaths(paths []string) error {
+	files := map[string]bool{}
+	for _, p := range paths {
+		if err := checkPath(p); err != nil {
+			return err
+		}
+		if files[p] {
+			return fmt.Errorf("file path %q stands twice", p)
+		}
+		files[p] = true
+	}
+	for _, p := range paths {
+		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+			if files[dir] {
+				return fmt.Errorf("file path %q is a file and the folder of %q", dir, p)
+			}
+		}
 	}
 	return nil
 }
@@ -179,7 +209,15 @@ func decodeManifest(data []byte) (*manifest, error) {
 		}
 		m.files = append(m.files, e)
 	}
-	return m, nil
+	return m, checkPaths(m.paths())
+}
+
+func (m *manifest) paths() []string {
+	paths := make([]string, len(m.files))
+	for i, e := range m.files {
+		paths[i] = e.path
+	}
+	return paths
 }
 
 func decodeEntry(v sexpr.Value) (entry, error) {
@@ -192,10 +230,10 @@ func decodeEntry(v sexpr.Value) (entry, error) {
 	n, okSize := list[2].(sexpr.Int)
 	size, fits := n.Int64()
 	chunks, okChunks := hashes[string](list[3:])
-	if !ok || !okMode || !okSize || !fits || !okChunks {
+	if !ok || !okMode || !okSize || !fits || size < 0 || !okChunks {
 		return entry{}, errManifest
 	}
-	return entry{string(path), bool(executable), size, chunks}, checkPath(string(path))
+	return entry{string(path), bool(executable), size, chunks}, nil
 }
 
 func hashes[S ~string](v sexpr.Value) ([]S, bool) {

@@ -202,9 +202,6 @@ func (v *Vault) put(im Image) (ID, error) {
 	b := v.newBatch()
 	m := manifest{name: im.Name, parents: im.Parents}
 	for _, f := range im.Files {
-		if err := checkPath(f.Path); err != nil {
-			return "", err
-		}
 		hashes, err := b.putBytes(f.Data)
 		if err != nil {
 			return "", err
@@ -220,6 +217,9 @@ func (v *Vault) put(im Image) (ID, error) {
 		return "", fmt.Errorf("the agent's memory: %w", err)
 	}
 	if m.memory, err = b.putBytes(text); err != nil {
+		return "", err
+	}
+	if err := checkPaths(m.paths()); err != nil {
 		return "", err
 	}
 	data, err := m.encode()
@@ -317,10 +317,14 @@ func (v *Vault) Restore(id ID, dir string) error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("restoring into a new folder: %w", err)
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil {
 		return err
 	}
-	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
-		return errors.Join(err, fmt.Errorf("%s is not empty: restore into a new folder", dir))
+	if len(names) > 0 {
+		return fmt.Errorf("%s is not empty: restore into a new folder", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -328,52 +332,22 @@ func (v *Vault) Restore(id ID, dir string) error {
 	}
 	defer root.Close()
 	for _, f := range im.Files {
-		mode := fs.FileMode(0o644)
-		if f.Executable {
-			mode = 0o755
-		}
-		if err := root.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
-			return err
-		}
-		if err := root.WriteFile(f.Path, f.Data, mode); err != nil {
-			return err
+		if err := restoreFile(root, f); err != nil {
+			return fmt.Errorf("restoring into %s, which is incomplete now: %w", dir, err)
 		}
 	}
 	return nil
 }
 
-// Check reads everything back and returns every damage that it finds, also in the
-// second copy. It counts the images of the first.
-func (v *Vault) Check() (images int, damage []error) {
-	images, damage = v.check()
-	if second := v.second.Load(); second != nil {
-		_, more := second.check()
-		damage = append(damage, more...)
+func restoreFile(root *os.Root, f File) error {
+	mode := fs.FileMode(0o644)
+	if f.Executable {
+		mode = 0o755
 	}
-	return images, damage
-}
-
-func (v *Vault) check() (images int, damage []error) {
-	ids, err := v.IDs()
-	if err != nil {
-		return 0, []error{err}
+	if err := root.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
+		return err
 	}
-	for _, id := range ids {
-		if _, err := getImage(v, id); err != nil {
-			damage = append(damage, err)
-		}
-	}
-	damage = append(damage, v.checkCheckpoints()...)
-	refs, err := v.Refs()
-	if err != nil {
-		damage = append(damage, err)
-	}
-	for name, id := range refs {
-		if _, err := getManifest(v, id); err != nil {
-			damage = append(damage, fmt.Errorf("ref %s: %w", name, err))
-		}
-	}
-	return len(ids), damage
+	return root.WriteFile(f.Path, f.Data, mode)
 }
 
 // IDs lists all images, sorted.

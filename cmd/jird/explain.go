@@ -16,7 +16,7 @@ import (
 
 func explainCommand() *cli.Command {
 	return &cli.Command{
-		Name: "explain", Usage: "print the data behind a decision", ArgsUsage: "RUN[/NUMBER]", Flags: []cli.Flag{outputFlag()},
+		Name: "explain", Usage: "print the data behind a decision", ArgsUsage: "RUN[/NUMBER]", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "RUN[/NUMBER]"); err != nil {
 				return err
@@ -48,25 +48,17 @@ func decisionOf(arg string) (run string, number int, err error) {
 }
 
 func printExplanation(c *cli.Context, e *ledger.Explanation) error {
-	if c.String("output") == "json" {
-		return emit(c, e, nil, nil)
-	}
-	if err := emit(c, e, []string{"declared before the data", ""}, declaredRows(e.Declared)); err != nil {
-		return err
-	}
+	tables := []table{{[]string{"declared before the data", ""}, declaredRows(e.Declared)}}
 	if e.Decided == nil {
-		_, err := fmt.Printf("%s/%d: not decided yet; go on with: jird resume %s\n", e.Run, e.Number, e.Run)
-		return err
+		return emit(c, e, tables, fmt.Sprintf("%s/%d: not decided yet; go on with: jird resume %s", e.Run, e.Number, e.Run))
 	}
-	if err := emit(c, e, []string{"case", "incumbent", "winner", "difference"}, caseRows(e.Decided.Cases)); err != nil {
-		return err
-	}
-	if err := emit(c, e, []string{"look at", "incumbent", "winner", "saves", "bound", "p", "chance", ""}, lookRows(e.Decided)); err != nil {
-		return err
-	}
+	tables = append(tables,
+		table{[]string{"case", "incumbent", "winner", "difference"}, caseRows(e.Decided.Cases)},
+		table{[]string{"look at", "incumbent", "winner", "saves", "bound", "p", "chance", ""}, lookRows(e.Decided)})
 	verdict := map[bool]string{true: "promoted", false: "kept the incumbent"}[e.Decided.Promoted]
-	_, err := fmt.Printf("saves and bound: of the score, by the winner; p: share of sign flips that save as much; chance: of saving so little, were the winner better by the effect\n%s/%d: %s: %s\n", e.Run, e.Number, verdict, e.Decided.Reason)
-	return err
+	return emit(c, e, tables,
+		"saves and bound: of the score, by the winner; p: share of sign flips that save as much; chance: of saving so little, were the winner better by the effect",
+		fmt.Sprintf("%s/%d: %s: %s", e.Run, e.Number, verdict, e.Decided.Reason))
 }
 
 func declaredRows(d ledger.Declaration) [][]string {

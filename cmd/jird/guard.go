@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -162,10 +161,10 @@ func guardClient(c *cli.Context) (client *serve.Client, err error) {
 func promoteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "promote", Usage: "make a version live by your own word, through its agent's guard", ArgsUsage: "GENOME|SNAPSHOT",
-		Flags: []cli.Flag{outputFlag(),
+		Flags: append(outputFlags(),
 			&cli.StringFlag{Name: "force", Value: "no", Usage: "yes: without evidence. It is the only way here: what has evidence was promoted by its run"},
 			&cli.StringFlag{Name: "reason", Value: "asked for", Usage: "for the journal"},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "GENOME|SNAPSHOT"); err != nil {
 				return err
@@ -191,10 +190,10 @@ func promoteCommand() *cli.Command {
 func rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "make the version before live again", ArgsUsage: " ",
-		Flags: []cli.Flag{agentFlag(), outputFlag(),
+		Flags: append(outputFlags(), agentFlag(),
 			&cli.StringFlag{Name: "to", Usage: "a snapshot that was live before (default: the one before the last promotion)"},
 			&cli.StringFlag{Name: "reason", Value: "asked for", Usage: "for the journal"},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c); err != nil {
 				return err
@@ -219,7 +218,7 @@ func printEnded(c *cli.Context, name string, e serve.Ended) error {
 	if e.Promoted {
 		verdict = fmt.Sprintf("%s/live is %.12s", name, e.To)
 	}
-	return emit(c, e, []string{"promotion", "result", "reason"}, [][]string{{strconv.Itoa(e.Number), verdict, e.Reason}})
+	return emit(c, e, []table{{[]string{"promotion", "result", "reason"}, [][]string{{strconv.Itoa(e.Number), verdict, e.Reason}}}})
 }
 
 // guardStatus shows what a guard says of itself.
@@ -240,7 +239,7 @@ func walCommand() *cli.Command {
 	return &cli.Command{
 		Name: "wal", Usage: "an agent's journal, read only",
 		Subcommands: []*cli.Command{
-			{Name: "verify", Usage: "read every record and checkpoint back and name every damage", ArgsUsage: " ", Flags: []cli.Flag{agentFlag(), outputFlag()},
+			{Name: "verify", Usage: "read every record and checkpoint back and name every damage", ArgsUsage: " ", Flags: append(outputFlags(), agentFlag()),
 				Action: func(c *cli.Context) error {
 					return withLab(c, func(lab *experiments.Lab) error {
 						name, err := agentName(c, lab)
@@ -251,7 +250,7 @@ func walCommand() *cli.Command {
 						if err != nil {
 							return err
 						}
-						if err := emit(c, r, []string{"first", "last", "records", "bytes"}, [][]string{{fmt.Sprint(r.First), fmt.Sprint(r.Last), fmt.Sprint(r.Records), fmt.Sprint(r.Bytes)}}); err != nil {
+						if err := emit(c, r, []table{{[]string{"first", "last", "records", "bytes"}, [][]string{{fmt.Sprint(r.First), fmt.Sprint(r.Last), fmt.Sprint(r.Records), fmt.Sprint(r.Bytes)}}}}); err != nil {
 							return err
 						}
 						return r.Damage()
@@ -269,18 +268,4 @@ func walCommand() *cli.Command {
 				}},
 		},
 	}
-}
-
-// refused gives the exit status of a call that the guard refused: the caller is at
-// fault, or the guard.
-func refused(err error) (status int, ok bool) {
-	var r *serve.RefusedError
-	if !errors.As(err, &r) {
-		return 0, false
-	}
-	switch r.Status {
-	case http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge:
-		return exitUsage, true
-	}
-	return exitFailed, true
 }

@@ -2,167 +2,143 @@ package main
 
 import (
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"jird/experiments"
+	"jird/experiments/ledger"
 	"jird/sandbox"
 	"jird/sandbox/isolation"
-	"jird/snapshots"
 )
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "list the runs of the ledger", Flags: []cli.Flag{outputFlag()},
+		Name: "status", Usage: "list the runs of the ledger", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
+			if err := wantArgs(c); err != nil {
+				return err
+			}
 			return withLab(c, func(lab *experiments.Lab) error {
-				runs, err := lab.Ledger.Runs()
+				runs, err := lab.Runs()
 				if err != nil {
 					return err
 				}
-				return printRuns(c, runs)
+				if len(runs) == 0 && c.String("output") == "table" {
+					say("no runs in %s yet; `jird run EXPERIMENT.yaml` makes one", lab.Home)
+					return nil
+				}
+				t := table{header: []string{"run", "status", "gen", "evals", "time", "decision"}}
+				for _, r := range runs {
+					t.rows = append(t.rows, []string{r.Run, r.Status, fmt.Sprint(r.Generations), fmt.Sprint(r.Evaluations), fmt.Sprintf("%.1f s", r.Seconds), decision(r)})
+				}
+				return emit(c, runs, []table{t})
 			})
 		},
 	}
 }
 
+func decision(r ledger.Info) string {
+	switch {
+	case r.Promoted == nil:
+		return "undecided"
+	case *r.Promoted:
+		return "promoted"
+	}
+	return "kept"
+}
+
 func reportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "report", Usage: "show how a run went", ArgsUsage: "RUN", Flags: []cli.Flag{outputFlag()},
+		Name: "report", Usage: "show how a run went", ArgsUsage: "RUN", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "RUN"); err != nil {
 				return err
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
-				r, err := lab.Ledger.Report(c.Args().First())
+				r, err := lab.Report(c.Args().First())
 				if err != nil {
 					return err
 				}
-				var rows [][]string
-				for _, g := range r.Generations {
-					rows = append(rows, []string{fmt.Sprint(g.Number), fmt.Sprint(g.Evaluations), percent(g.Best), percent(g.Median), fmt.Sprint(g.Failed)})
-				}
-				if err := emit(c, r, []string{"generation", "evaluations", "best", "median", "failed"}, rows); err != nil || c.String("output") == "json" {
-					return err
-				}
-				_, err = fmt.Printf("%s\n", r.Verdict())
-				return err
+				return printReport(c, r)
 			})
 		},
 	}
+}
+
+// reportRows is the most generations that a table shows; JSON has them all.
+const reportRows = 20
+
+func printReport(c *cli.Context, r *ledger.Report) error {
+	course := table{header: []string{"generation", "evaluations", "best", "median", "failed"}}
+	step := max(1, (len(r.Generations)+reportRows-1)/reportRows)
+	for i, g := range r.Generations {
+		if i%step == 0 || i == len(r.Generations)-1 {
+			course.rows = append(course.rows, []string{fmt.Sprint(g.Number), fmt.Sprint(g.Evaluations), percent(g.Best), percent(g.Median), fmt.Sprint(g.Failed)})
+		}
+	}
+	paid := table{header: []string{"operator", "made", "best so far"}}
+	for _, o := range r.Operators {
+		paid.rows = append(paid.rows, []string{o.Name, fmt.Sprint(o.Made), fmt.Sprint(o.Paid)})
+	}
+	var tables []table
+	var lines []string
+	if len(r.Generations) > 0 {
+		tables, lines = []table{course, paid}, []string{"outcomes: " + counts(r.Outcomes)}
+	}
+	if r.Lineage != nil {
+		tables = append(tables, sides(*r.Incumbent, *r.Winner))
+		lines = append(lines, fmt.Sprintf("the winner was first measured in generation %d and has %d ancestors", r.Lineage.Generation, r.Lineage.Ancestors))
+	}
+	return emit(c, r, tables, append(lines, r.Verdict())...)
+}
+
+// counts lists what happened how often, the most frequent first.
+func counts(of map[string]int) string {
+	var all []string
+	for name := range of {
+		all = append(all, name)
+	}
+	slices.SortFunc(all, func(a, b string) int {
+		if of[a] != of[b] {
+			return of[b] - of[a]
+		}
+		return strings.Compare(a, b)
+	})
+	for i, name := range all {
+		all[i] = fmt.Sprintf("%d %s", of[name], name)
+	}
+	return strings.Join(all, ", ")
 }
 
 func ledgerCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ledger", Usage: "the history of runs",
 		Subcommands: []*cli.Command{{
-			Name: "export", Usage: "print a run as JSON Lines, the same for equal runs", ArgsUsage: "RUN",
+			Name: "export", Usage: "print a run as JSON Lines, the same for equal runs", ArgsUsage: "RUN", Flags: []cli.Flag{outFlag()},
 			Action: func(c *cli.Context) error {
 				if err := wantArgs(c, "RUN"); err != nil {
 					return err
 				}
-				return withLab(c, func(lab *experiments.Lab) error { return lab.Ledger.Export(os.Stdout, c.Args().First()) })
+				return withLab(c, func(lab *experiments.Lab) error {
+					return deliver(c, func(w io.Writer) error { return lab.Ledger.Export(w, c.Args().First()) })
+				})
 			},
 		}},
 	}
 }
 
-func snapshotCommand() *cli.Command {
-	sub := func(name, usage, args string, names []string, do func(*cli.Context, *experiments.Lab) error, flags ...cli.Flag) *cli.Command {
-		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Flags: append(flags, outputFlag()), Action: func(c *cli.Context) error {
-			if err := wantArgs(c, names...); err != nil {
-				return err
-			}
-			return withLab(c, func(lab *experiments.Lab) error { return do(c, lab) })
-		}}
-	}
-	return &cli.Command{
-		Name: "snapshot", Usage: "images of agents",
-		Subcommands: []*cli.Command{
-			sub("create", "capture an agent's folder and make it live", "NAME DIR", []string{"NAME", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
-				id, err := lab.Capture(c.Args().Get(0), c.Args().Get(1))
-				if err != nil {
-					return err
-				}
-				return emit(c, map[string]string{"snapshot": string(id)}, []string{"snapshot"}, [][]string{{string(id)}})
-			}),
-			sub("list", "list all images", "", nil, listSnapshots),
-			sub("show", "show an image's files", "SNAPSHOT", []string{"SNAPSHOT"}, showSnapshot),
-			sub("check", "read everything back and name every damage", "", nil, checkSnapshots),
-			sub("restore", "write an image into a new folder", "SNAPSHOT DIR", []string{"SNAPSHOT", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
-				return lab.Vault.Restore(snapshots.ID(c.Args().Get(0)), c.Args().Get(1))
-			}),
-		},
-	}
-}
-
-func listSnapshots(c *cli.Context, lab *experiments.Lab) error {
-	ids, err := lab.Vault.IDs()
-	if err != nil {
-		return err
-	}
-	refs, err := lab.Vault.Refs()
-	if err != nil {
-		return err
-	}
-	type item struct {
-		Snapshot snapshots.ID `json:"snapshot"`
-		Name     string       `json:"name"`
-		Refs     []string     `json:"refs"`
-	}
-	items, rows := []item{}, [][]string{}
-	for _, id := range ids {
-		image, err := lab.Vault.Get(id)
-		if err != nil {
-			return err
-		}
-		i := item{id, image.Name, []string{}}
-		for _, ref := range []string{"live", "previous", "candidate"} {
-			if refs[image.Name+"/"+ref] == id {
-				i.Refs = append(i.Refs, image.Name+"/"+ref)
-			}
-		}
-		items = append(items, i)
-		rows = append(rows, []string{string(id), image.Name, fmt.Sprint(i.Refs)})
-	}
-	return emit(c, items, []string{"snapshot", "name", "refs"}, rows)
-}
-
-func showSnapshot(c *cli.Context, lab *experiments.Lab) error {
-	image, err := lab.Vault.Get(snapshots.ID(c.Args().First()))
-	if err != nil {
-		return err
-	}
-	type file struct {
-		Path  string `json:"path"`
-		Bytes int    `json:"bytes"`
-	}
-	files, rows := []file{}, [][]string{}
-	for _, f := range image.Files {
-		files = append(files, file{f.Path, len(f.Data)})
-		rows = append(rows, []string{f.Path, fmt.Sprint(len(f.Data))})
-	}
-	return emit(c, map[string]any{"name": image.Name, "parents": image.Parents, "files": files}, []string{"file", "bytes"}, rows)
-}
-
-func checkSnapshots(c *cli.Context, lab *experiments.Lab) error {
-	images, damage := lab.Vault.Check()
-	for _, d := range damage[:max(0, len(damage)-1)] {
-		say("%v", d)
-	}
-	if len(damage) > 0 {
-		return damage[len(damage)-1]
-	}
-	return emit(c, map[string]int{"snapshots": images, "damaged": 0}, []string{"snapshots", "damaged"}, [][]string{{fmt.Sprint(images), "0"}})
-}
-
 func doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name: "doctor", Usage: "tell what this machine has and can isolate", Flags: []cli.Flag{outputFlag()},
+		Name: "doctor", Usage: "tell what this machine has and can isolate", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
+			if err := wantArgs(c); err != nil {
+				return err
+			}
 			type finding struct {
 				What string `json:"what"`
 				Here string `json:"here"`
@@ -200,15 +176,18 @@ func doctorCommand() *cli.Command {
 			for _, f := range all {
 				rows = append(rows, []string{f.What, map[bool]string{true: "yes", false: "NO"}[f.OK], f.Here})
 			}
-			return emit(c, all, []string{"", "ok", "here"}, rows)
+			return emit(c, all, []table{{[]string{"", "ok", "here"}, rows}})
 		},
 	}
 }
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name: "version", Usage: "print the version", Flags: []cli.Flag{outputFlag()},
+		Name: "version", Usage: "print the version", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
+			if err := wantArgs(c); err != nil {
+				return err
+			}
 			v := map[string]string{"version": "devel", "go": "", "commit": ""}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				v["version"], v["go"] = info.Main.Version, info.GoVersion
@@ -218,7 +197,7 @@ func versionCommand() *cli.Command {
 					}
 				}
 			}
-			return emit(c, v, []string{"version", "go", "commit"}, [][]string{{v["version"], v["go"], v["commit"]}})
+			return emit(c, v, []table{{[]string{"version", "go", "commit"}, [][]string{{v["version"], v["go"], v["commit"]}}}})
 		},
 	}
 }

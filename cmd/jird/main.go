@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,81 +17,26 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"jird/experiments"
-	"jird/orchestrator"
-	"jird/orchestrator/guard"
 	"jird/sandbox"
-	"jird/sandbox/isolation"
-	"jird/snapshots"
-	"jird/snapshots/wal"
 )
 
 func main() {
 	sandbox.Stage()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // the second signal ends the program at once
 	err := app().RunContext(ctx, flagsFirst(os.Args))
+	code := exitCode(err)
+	if code == exitFailed && ctx.Err() != nil { // what failed was cut short
+		err, code = errors.New("interrupted"), exitInterrupted
+	}
 	stop()
 	if err != nil && err.Error() != "" {
-		for _, line := range strings.Split(err.Error(), "\n") {
-			fmt.Fprintln(os.Stderr, "jird: "+line)
-		}
+		say("%v", err)
 	}
-	os.Exit(exitCode(err))
-}
-
-// Exit codes.
-const (
-	exitDone        = 0
-	exitFailed      = 1 // jird could not do its job
-	exitUsage       = 2
-	exitInvalid     = 3 // the spec or the agent is at fault
-	exitIsolation   = 6 // this machine cannot isolate as asked
-	exitDamaged     = 7 // a store is damaged
-	exitInterrupted = 130
-)
-
-// usageError is a command line that cannot be understood.
-type usageError struct{ msg string }
-
-func (e usageError) Error() string { return e.msg }
-
-// errInterrupted ends a command whose result has been printed.
-var errInterrupted = errors.New("")
-
-func exitCode(err error) int {
-	var (
-		usage   usageError
-		spec    *experiments.SpecError
-		agent   *orchestrator.AgentError
-		load    *sandbox.LoadError
-		referee *orchestrator.RefereeError
-		damage  *snapshots.DamageError
-		corrupt *wal.CorruptError
-		doubt   *guard.DoubtError
-	)
-	if status, ok := refused(err); ok {
-		return status
-	}
-	switch {
-	case err == nil:
-		return exitDone
-	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
-		return exitInterrupted
-	case errors.As(err, &usage):
-		return exitUsage
-	case errors.As(err, &spec), errors.As(err, &agent), errors.As(err, &load), errors.As(err, &referee):
-		return exitInvalid
-	case errors.Is(err, isolation.ErrUnavailable):
-		return exitIsolation
-	case errors.As(err, &damage), errors.As(err, &corrupt), errors.As(err, &doubt):
-		return exitDamaged
-	}
-	return exitFailed
+	os.Exit(code)
 }
 
 func app() *cli.App {
-	usage := func(_ *cli.Context, err error, _ bool) error {
-		return usageError{err.Error() + "; see jird help"}
-	}
 	a := &cli.App{
 		Name: "jird", Usage: "evolve a Scheme agent in isolated shadows, and promote what is truly better",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "home", Value: ".jird", EnvVars: []string{"JIRD_HOME"}, Usage: "state folder"}},
@@ -98,16 +45,68 @@ func app() *cli.App {
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
 			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(),
 		},
-		OnUsageError:   usage,
+		OnUsageError:   misused,
 		ExitErrHandler: func(*cli.Context, error) {}, // only main exits
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usageError{fmt.Sprintf("there is no command %q; see jird help", c.Args().First())}
-			}
-			return cli.ShowAppHelp(c)
-		},
+		Action:         group,
+	}
+	for _, c := range a.Commands {
+		c.OnUsageError, c.HideHelpCommand = misused, true
+		if c.Subcommands != nil {
+			c.Action = group
+		}
+		for _, sub := range c.Subcommands {
+			sub.OnUsageError, sub.HideHelpCommand = misused, true
+		}
 	}
 	return a
+}
+
+// group is the action of a command that only has commands.
+func group(c *cli.Context) error {
+	commands := c.App.Commands
+	if !c.Command.HasName("jird") {
+		commands = c.Command.Subcommands
+	}
+	if !c.Args().Present() {
+		if c.Command.HasName("jird") {
+			return cli.ShowAppHelp(c)
+		}
+		return cli.ShowSubcommandHelp(c)
+	}
+	var names []string
+	for _, known := range commands {
+		names = append(names, known.Name)
+	}
+	return usageError{fmt.Sprintf("%s has no command %q; %s", c.Command.HelpName, c.Args().First(), experiments.Suggest(c.Args().First(), names))}
+}
+
+var flagFault = regexp.MustCompile(`^(flag provided but not defined: |flag needs an argument: |invalid value "(.*)" for flag )-+([^:]*)`)
+
+// misused says what is wrong with a flag in our words.
+func misused(c *cli.Context, err error, _ bool) error {
+	m := flagFault.FindStringSubmatch(err.Error())
+	if m == nil {
+		return usageError{err.Error()}
+	}
+	var names []string
+	for _, f := range append(c.Command.Flags, c.App.Flags...) {
+		if f.Names()[0] != m[3] {
+			names = append(names, "--"+f.Names()[0])
+			continue
+		}
+		wanted := "value"
+		switch f.(type) {
+		case *cli.IntFlag, *cli.Uint64Flag:
+			wanted = "whole number"
+		case *cli.DurationFlag:
+			wanted = "duration such as 90s or 10m"
+		}
+		if strings.HasPrefix(m[1], "invalid") {
+			return usageError{fmt.Sprintf("--%s must be a %s, not %q", m[3], wanted, m[2])}
+		}
+		return usageError{fmt.Sprintf("--%s needs a %s", m[3], wanted)}
+	}
+	return usageError{fmt.Sprintf("%s has no flag --%s; %s", c.Command.HelpName, m[3], experiments.Suggest("--"+m[3], slices.Compact(slices.Sorted(slices.Values(names)))))}
 }
 
 // flagsFirst puts the flags that stand after a command's arguments before them,
@@ -115,6 +114,7 @@ func app() *cli.App {
 // value.
 func flagsFirst(args []string) []string {
 	var words, flags []string
+	dangling := false // the last flag has no value
 	at := 1
 	for ; at < len(args) && strings.HasPrefix(args[at], "-"); at++ { // the program's own
 		if !strings.Contains(args[at], "=") && !isHelp(args[at]) {
@@ -128,7 +128,10 @@ func flagsFirst(args []string) []string {
 			continue
 		}
 		flags = append(flags, args[at])
-		if !strings.Contains(args[at], "=") && !isHelp(args[at]) && at+1 < len(args) {
+		if strings.Contains(args[at], "=") || isHelp(args[at]) {
+			continue
+		}
+		if dangling = at+1 == len(args); !dangling {
 			at++
 			flags = append(flags, args[at])
 		}
@@ -138,6 +141,9 @@ func flagsFirst(args []string) []string {
 		depth = 2 // the command's name has two words
 	}
 	depth = min(depth, len(words))
+	if dangling { // so that it does not take a word for its value
+		words = words[:depth]
+	}
 	return slices.Concat(args[:start], words[:depth], flags, words[depth:], args[min(at, len(args)):])
 }
 
@@ -147,11 +153,19 @@ func wantArgs(c *cli.Context, names ...string) error {
 	if c.NArg() == len(names) {
 		return nil
 	}
-	return usageError{fmt.Sprintf("%s takes %s; see jird %s --help", c.Command.FullName(), strings.Join(append(names, ""), " "), c.Command.FullName())}
+	wanted := strings.Join(names, " ")
+	if wanted == "" {
+		wanted = "no arguments"
+	}
+	return usageError{fmt.Sprintf("%s takes %s; see %s --help", c.Command.HelpName, wanted, c.Command.HelpName)}
 }
 
+// messages is where people are spoken to. A progress bar takes it over.
+var messages io.Writer = os.Stderr
+
 func say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "jird: "+format+"\n", args...)
+	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
+	fmt.Fprintf(messages, "jird: %s\n", strings.ReplaceAll(text, "\n", "\njird: "))
 }
 
 // withLab runs f with the state folder open.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"jird/sandbox"
 	"jird/sandbox/isolation"
 )
@@ -32,14 +34,20 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	testscript.Main(withCache{m}, map[string]func(){"jird": main})
+}
+
+// withCache runs the tests with a shared cache.
+type withCache struct{ m *testing.M }
+
+func (w withCache) Run() int {
 	dir, err := os.MkdirTemp("", "jird-cache-")
 	if err != nil {
 		panic(err)
 	}
+	defer os.RemoveAll(dir)
 	sharedCache = dir
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
+	return w.m.Run()
 }
 
 // place is a folder with an experiment and a state folder.
@@ -361,7 +369,6 @@ func TestInvalidInput(t *testing.T) {
 		{"referee answers text", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", `"good"`}, []string{"fitness.scm", "fitness-score", "good"}},
 		{"referee answers NaN", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", "(/ 0. 0.)"}, []string{"fitness.scm", "finite"}},
 		{"referee crashes", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", "(vector-ref (vector) 3)"}, []string{"fitness.scm", "referee failed"}},
-		{"referee is slow", "p/agent/fitness.scm", []string{"(cons (- bins bound) bound)", "(let loop () (loop))"}, []string{"fitness.scm", "incumbent itself", "timeout"}},
 		{"no referee", "p/experiment.yaml", []string{"file: policy.scm", "file: nothing.scm"}, []string{"nothing.scm"}},
 		{"unknown key", "p/experiment.yaml", []string{"islands: 4", "island: 4"}, []string{"experiment.yaml:", "did you mean \"islands\"?"}},
 		{"wrong type", "p/experiment.yaml", []string{"islands: 4", "islands: four"}, []string{"islands must be a whole number"}},
@@ -379,6 +386,29 @@ func TestInvalidInput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A referee that is slow is told apart from a candidate that is, and from a
+// machine that gives it no time.
+func TestSlowReferee(t *testing.T) {
+	p := newPlace(t)
+	p.shrinkExperiment()
+	p.edit("p/experiment.yaml", "wall: 30s", "wall: 5s")
+	p.edit("p/agent/fitness.scm", "(cons (- bins bound) bound)", "(let loop () (loop))")
+	c := p.command("run", "p/experiment.yaml", "--generations", "2", "--shadows", "4")
+	out, _ := c.CombinedOutput()
+	said := string(out)
+	if strings.Contains(said, "too little time") {
+		t.Skipf("skipped: the machine is too busy to tell: %s", said)
+	}
+	if got := c.ProcessState.ExitCode(); got != exitInvalid {
+		t.Errorf("status %d", got)
+	}
+	for _, want := range []string{"fitness.scm", "incumbent itself", "timeout"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the message does not say %q:\n%s", want, said)
+		}
 	}
 }
 

@@ -1,89 +1,186 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"jird/experiments"
 	"jird/experiments/ledger"
 	"jird/orchestrator"
 )
 
-func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Value: "table", Usage: "table or json", Action: func(_ *cli.Context, v string) error {
+func outputFlags() []cli.Flag {
+	return []cli.Flag{outFlag(), &cli.StringFlag{Name: "output", Value: "table", Usage: "table or json", Action: func(_ *cli.Context, v string) error {
 		if v != "table" && v != "json" {
-			return usageError{"--output must be table or json"}
+			return usageError{fmt.Sprintf("--output must be table or json, not %q", v)}
 		}
 		return nil
+	}}}
+}
+
+// outFlag is checked before a run begins: its result should not be lost at the
+// end.
+func outFlag() cli.Flag {
+	return &cli.StringFlag{Name: "out", Usage: "write the result to a `FILE`, whole or not at all", Action: func(_ *cli.Context, path string) error {
+		f, err := beside(path)
+		if err != nil {
+			return usageError{fmt.Sprintf("--out %s: %v", path, err)}
+		}
+		return errors.Join(f.Close(), os.Remove(f.Name()))
 	}}
 }
 
-// emit prints a result as JSON, or as the table that rows gives.
-func emit(c *cli.Context, v any, header []string, rows [][]string) error {
+func beside(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is there and is not a plain file")
+	}
+	return os.CreateTemp(filepath.Dir(path), ".jird-*")
+}
+
+// deliver writes a result to stdout, or to the file of --out.
+func deliver(c *cli.Context, write func(io.Writer) error) error {
+	path := c.String("out")
+	if path == "" {
+		return write(os.Stdout)
+	}
+	f, err := beside(path)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(f), f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+type table struct {
+	header []string
+	rows   [][]string
+}
+
+// emit prints a result as JSON, or as tables and the lines that follow them.
+func emit(c *cli.Context, v any, tables []table, lines ...string) error {
+	var b bytes.Buffer
 	if c.String("output") == "json" {
-		b, err := json.MarshalIndent(v, "", "  ")
-		if err != nil {
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		if err := e.Encode(v); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(os.Stdout, "%s\n", b)
-		return err
+	} else {
+		width := 0
+		if c.String("out") == "" {
+			width = columns(os.Stdout)
+		}
+		for _, t := range tables {
+			if err := t.print(&b, width); err != nil {
+				return err
+			}
+		}
+		for _, line := range lines {
+			fmt.Fprintln(&b, line)
+		}
 	}
-	t := tablewriter.NewWriter(os.Stdout)
-	t.Header(header)
-	if err := t.Bulk(rows); err != nil {
-		return err
+	return deliver(c, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+}
+
+// columns is a terminal's width; 0 for anything else, which gets whole lines.
+func columns(f *os.File) int {
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
 	}
-	return t.Render()
+	return int(size.Col)
+}
+
+// print draws a table. Where it is wider than the terminal the last column, of
+// expressions and reasons, is broken between words.
+func (t table) print(w io.Writer, width int) error {
+	if last := len(t.header) - 1; width > 0 {
+		taken := 4 // the borders and padding of the last column
+		for i := range last {
+			widest := len(t.header[i])
+			for _, row := range t.rows {
+				widest = max(widest, len(row[i]))
+			}
+			taken += widest + 3
+		}
+		for _, row := range t.rows {
+			row[last] = wrap(row[last], max(width-taken, 20))
+		}
+	}
+	tw := tablewriter.NewWriter(w)
+	tw.Header(t.header)
+	return errors.Join(tw.Bulk(t.rows), tw.Render())
+}
+
+// wrap breaks a text between words, and a word that is longer than a line
+// anywhere.
+func wrap(text string, width int) string {
+	var lines []string
+	line := []rune{}
+	for word := range strings.FieldsSeq(text) {
+		w := []rune(word)
+		if len(line) > 0 && len(line)+1+len(w) > width {
+			lines, line = append(lines, string(line)), nil
+		}
+		if len(line) > 0 {
+			line = append(line, ' ')
+		}
+		line = append(line, w...)
+		for len(line) > width {
+			lines, line = append(lines, string(line[:width])), line[width:]
+		}
+	}
+	return strings.Join(append(lines, string(line)), "\n")
 }
 
 func percent(f float64) string { return fmt.Sprintf("%.3f %%", 100*f) }
+
+func sides(incumbent, winner ledger.Policy) table {
+	return table{[]string{"", "train", "holdout", "policy"}, [][]string{
+		{"incumbent", percent(incumbent.Train), percent(incumbent.Holdout), incumbent.Expr},
+		{"winner", percent(winner.Train), percent(winner.Holdout), winner.Expr},
+	}}
+}
 
 func printResult(c *cli.Context, r *orchestrator.Result) error {
 	if c.String("output") != "json" && r.Interrupted {
 		say("%s", r.Reason)
 		return nil
 	}
-	if err := emit(c, r, []string{"", "train", "holdout", "policy"}, [][]string{
-		{"incumbent", percent(r.Incumbent.Train), percent(r.Incumbent.Holdout), r.Incumbent.Expr},
-		{"winner", percent(r.Winner.Train), percent(r.Winner.Holdout), r.Winner.Expr},
-	}); err != nil {
-		return err
-	}
-	if c.String("output") == "json" {
-		return nil
-	}
 	verdict := "kept the incumbent: "
 	if r.Promoted {
 		verdict = "promoted: "
 	}
-	_, err := fmt.Printf("%s: %s%s\n%d evaluations in %d generations, stopped by %s; %d shadows scored at once (%s, isolation %s, %s)\n",
-		r.Run, verdict, r.Reason, r.Evaluations, r.Generations, r.Stop, r.ShadowsPeak, r.Engine, r.Isolation, r.Runtime)
-	return err
+	return emit(c, r, []table{sides(ledger.Policy(r.Incumbent), ledger.Policy(r.Winner))},
+		r.Run+": "+verdict+r.Reason,
+		fmt.Sprintf("%d evaluations, generation %d, stopped by %s; %d shadows scored at once (%s, isolation %s, %s)",
+			r.Evaluations, r.Generations, r.Stop, r.ShadowsPeak, r.Engine, r.Isolation, r.Runtime))
 }
 
 func printEvaluation(c *cli.Context, e *experiments.Evaluation) error {
 	var rows [][]string
 	for _, name := range slices.Sorted(maps.Keys(e.Scores)) {
-		rows = append(rows, []string{name, percent(e.Scores[name])})
+		rows = append(rows, []string{percent(e.Scores[name]), name})
 	}
-	rows = append(rows, []string{"mean", percent(e.Mean)})
-	return emit(c, e, []string{"case", "score"}, rows)
-}
-
-func printRuns(c *cli.Context, runs []ledger.Info) error {
-	var rows [][]string
-	for _, r := range runs {
-		verdict := "undecided"
-		if r.Promoted != nil {
-			verdict = map[bool]string{true: "promoted", false: "kept the incumbent"}[*r.Promoted]
-		}
-		rows = append(rows, []string{r.Run, r.Status, fmt.Sprint(r.Generations), fmt.Sprint(r.Evaluations), fmt.Sprintf("%.1f s", r.Seconds), verdict})
-	}
-	return emit(c, runs, []string{"run", "status", "generations", "evaluations", "time", "decision"}, rows)
+	rows = append(rows, []string{percent(e.Mean), "(all: excess over bound)"})
+	return emit(c, e, []table{{[]string{"score", "case"}, rows}}, e.Genome)
 }

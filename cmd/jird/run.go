@@ -1,14 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"os"
+	"math"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/urfave/cli/v2"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"jird/experiments"
 	"jird/experiments/examples"
@@ -16,29 +15,35 @@ import (
 	"jird/sandbox/isolation"
 )
 
+const asSpec = "as the experiment says"
+
 func workFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.IntFlag{Name: "workers", Usage: "shadows that compute at once (default: cores)"},
-		&cli.IntFlag{Name: "shadows", Usage: "shadows that are alive at once (default: as the experiment says)"},
+	return append(outputFlags(),
+		&cli.IntFlag{Name: "workers", Usage: "shadows that compute at once", DefaultText: "the cores"},
+		&cli.IntFlag{Name: "shadows", Usage: "shadows that are alive at once", DefaultText: asSpec},
 		&cli.StringFlag{Name: "isolation", Value: "full", Usage: "full, or none (weak, and said in every report)"},
-		outputFlag(),
-	}
+	)
 }
 
 func specFlags() []cli.Flag {
 	return append(workFlags(),
-		&cli.StringFlag{Name: "variant", Usage: "variant of the experiment (default: its first)"},
-		&cli.StringFlag{Name: "runtime", Usage: "auto, gambit or gerbil (default: as the experiment says)"},
+		&cli.StringFlag{Name: "variant", Usage: "variant of the experiment", DefaultText: "its first"},
+		&cli.StringFlag{Name: "runtime", Usage: "auto, gambit or gerbil", DefaultText: asSpec},
 	)
 }
 
+// maxShadows is what a spec may ask for too.
+const maxShadows = 100_000
+
 func options(c *cli.Context) (experiments.Options, error) {
 	o := experiments.Options{Workers: c.Int("workers"), Shadows: c.Int("shadows"), Isolation: isolation.Level(c.String("isolation"))}
-	if o.Workers < 0 || o.Shadows < 0 {
-		return o, usageError{"--workers and --shadows must be 1 or more"}
+	for _, name := range []string{"workers", "shadows"} {
+		if c.IsSet(name) && (c.Int(name) < 1 || c.Int(name) > maxShadows) {
+			return o, usageError{fmt.Sprintf("--%s must be from 1 to %d, not %d", name, maxShadows, c.Int(name))}
+		}
 	}
 	if o.Isolation != isolation.Full && o.Isolation != isolation.None {
-		return o, usageError{"--isolation must be full or none"}
+		return o, usageError{fmt.Sprintf("--isolation must be full or none, not %q", o.Isolation)}
 	}
 	if o.Isolation == isolation.None {
 		say("WARNING: --isolation none: evolved code can do whatever you can")
@@ -54,8 +59,10 @@ func loadSpec(c *cli.Context) (*experiments.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r := c.String("runtime"); r != "" {
-		s.Runtime = r
+	if c.IsSet("runtime") {
+		if s.Runtime = c.String("runtime"); s.Runtime != "auto" && s.Runtime != "gambit" && s.Runtime != "gerbil" {
+			return nil, usageError{fmt.Sprintf("--runtime must be auto, gambit or gerbil, not %q", s.Runtime)}
+		}
 	}
 	return s, nil
 }
@@ -68,10 +75,13 @@ func initCommand() *cli.Command {
 			if err := wantArgs(c, "DIR"); err != nil {
 				return err
 			}
-			if err := examples.Write(c.String("example"), c.Args().First()); err != nil {
+			dir := strings.TrimRight(c.Args().First(), "/")
+			if err := examples.Write(c.String("example"), c.Args().First()); errors.Is(err, examples.ErrRefused) {
 				return usageError{err.Error()}
+			} else if err != nil {
+				return err
 			}
-			say("made %s; next: jird run %s/experiment.yaml", c.Args().First(), c.Args().First())
+			say("made %s; next: jird run %s/experiment.yaml", dir, dir)
 			return nil
 		},
 	}
@@ -81,10 +91,10 @@ func runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "evolve, judge the winner on unseen cases, promote it or say why not", ArgsUsage: "EXPERIMENT.yaml",
 		Flags: append(specFlags(),
-			&cli.Uint64Flag{Name: "seed", Usage: "seed of all randomness (default: as the experiment says)"},
-			&cli.IntFlag{Name: "generations", Usage: "end after this many generations"},
-			&cli.DurationFlag{Name: "budget", Usage: "end after the generation in which this much time has passed"},
-			&cli.StringFlag{Name: "control", Usage: "none, or in place of evolution: random, best-of-n"},
+			&cli.Uint64Flag{Name: "seed", Usage: "seed of all randomness", DefaultText: asSpec},
+			&cli.IntFlag{Name: "generations", Usage: "end after this many generations", DefaultText: asSpec},
+			&cli.DurationFlag{Name: "budget", Usage: "end after the generation in which this much time has passed", DefaultText: asSpec},
+			&cli.StringFlag{Name: "control", Usage: "none, or in place of evolution: random, best-of-n", DefaultText: asSpec},
 		),
 		Action: func(c *cli.Context) error {
 			s, err := loadSpec(c)
@@ -109,7 +119,9 @@ func runCommand() *cli.Command {
 // for replace the spec's budget, so that a run of a given length is repeatable.
 func override(c *cli.Context, s *experiments.Spec) error {
 	if c.IsSet("seed") {
-		s.Seed = c.Uint64("seed")
+		if s.Seed = c.Uint64("seed"); s.Seed > math.MaxInt64 {
+			return usageError{fmt.Sprintf("--seed must be from 0 to %d", int64(math.MaxInt64))}
+		}
 	}
 	if c.IsSet("generations") {
 		if s.Search.Generations = c.Int("generations"); s.Search.Generations < 1 {
@@ -143,7 +155,11 @@ func resumeCommand() *cli.Command {
 				return err
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
-				return evolve(c, experiments.Search{}, o, func(o experiments.Options) (*orchestrator.Result, error) {
+				search, err := lab.Search(c.Args().First())
+				if err != nil {
+					return err
+				}
+				return evolve(c, search, o, func(o experiments.Options) (*orchestrator.Result, error) {
 					return lab.Resume(c.Context, c.Args().First(), o)
 				})
 			})
@@ -162,54 +178,13 @@ func evolve(c *cli.Context, search experiments.Search, o experiments.Options, do
 	if err := printResult(c, result); err != nil {
 		return err
 	}
-	if result.Interrupted {
+	switch {
+	case result.Interrupted:
 		return errInterrupted
+	case result.Stop == "budget" && result.Generations == 0:
+		return errTooShort
 	}
 	return nil
-}
-
-// progress shows a bar on a terminal and a line every few seconds elsewhere.
-func progress(search experiments.Search) (show func(orchestrator.Event), end func()) {
-	if info, err := os.Stderr.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return lines(), func() {}
-	}
-	total := int64(search.Generations)
-	if total == 0 {
-		total = search.Budget.Milliseconds()
-	}
-	var last orchestrator.Event
-	p := mpb.New(mpb.WithOutput(os.Stderr), mpb.WithWidth(40))
-	bar := p.AddBar(total, mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-		return fmt.Sprintf(" generation %d, %d evaluations, best %.5f", last.Generation, last.Evaluations, last.Best)
-	})))
-	show = func(e orchestrator.Event) {
-		if e.Message != "" {
-			return
-		}
-		last = e
-		if search.Generations > 0 {
-			bar.SetCurrent(int64(e.Generation))
-		} else {
-			bar.SetCurrent(e.Elapsed.Milliseconds())
-		}
-	}
-	return show, func() {
-		bar.Abort(false)
-		p.Wait()
-	}
-}
-
-func lines() func(orchestrator.Event) {
-	const every = 5 * time.Second
-	next := time.Duration(0)
-	return func(e orchestrator.Event) {
-		if e.Message != "" {
-			say("%s", e.Message)
-		} else if e.Elapsed >= next {
-			next = e.Elapsed + every
-			say("generation %d, %d evaluations, best %.5f, %v", e.Generation, e.Evaluations, e.Best, e.Elapsed.Round(100*time.Millisecond))
-		}
-	}
 }
 
 func evaluateCommand() *cli.Command {
@@ -217,7 +192,7 @@ func evaluateCommand() *cli.Command {
 		Name: "evaluate", Usage: "score one policy on given cases", ArgsUsage: "EXPERIMENT.yaml",
 		Flags: append(specFlags(),
 			&cli.StringFlag{Name: "genome", Usage: "file with an expression or whole definition (default: the incumbent)"},
-			&cli.StringFlag{Name: "cases", Required: true, Usage: `JSON file: {"name": {"capacity": 150, "items": [..]}, ...}`},
+			&cli.StringFlag{Name: "cases", Usage: `JSON file: {"name": {"capacity": 150, "items": [..]}, ...}`},
 		),
 		Action: func(c *cli.Context) error {
 			s, err := loadSpec(c)
@@ -228,18 +203,25 @@ func evaluateCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.String("cases") == "" {
+				return usageError{"evaluate needs --cases FILE.json; see jird evaluate --help"}
+			}
 			cases, err := experiments.ReadCases(c.String("cases"))
 			if err != nil {
 				return err
 			}
 			var genome []byte
 			if path := c.String("genome"); path != "" {
-				if genome, err = os.ReadFile(path); err != nil {
+				if genome, err = experiments.ReadGenome(path); err != nil {
 					return err
 				}
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
 				e, err := lab.Evaluate(c.Context, s, genome, experiments.Given(cases), o)
+				var wrong *orchestrator.AgentError
+				if errors.As(err, &wrong) && wrong.File == experiments.GivenGenome {
+					wrong.File = c.String("genome")
+				}
 				if err != nil {
 					return err
 				}

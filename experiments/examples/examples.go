@@ -3,6 +3,7 @@ package examples
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +12,9 @@ import (
 
 //go:embed packer
 var files embed.FS
+
+// ErrRefused is wrapped when nothing was tried, for what the caller asked.
+var ErrRefused = errors.New("no example was written")
 
 // Names lists the examples.
 func Names() []string {
@@ -29,10 +33,10 @@ func Write(name, dir string) error {
 		_, err = fs.Stat(sub, "experiment.yaml")
 	}
 	if err != nil {
-		return fmt.Errorf("there is no example %q; use one of %v", name, Names())
+		return fmt.Errorf("%w: there is no example %q; use one of %v", ErrRefused, name, Names())
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return fmt.Errorf("%s is not empty; name a new folder", dir)
+		return fmt.Errorf("%w: %s is not empty; name a new folder", ErrRefused, dir)
 	}
 	return fs.WalkDir(sub, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

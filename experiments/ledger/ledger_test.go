@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
@@ -205,8 +206,141 @@ func TestNewerAndDamagedLedgersAreRefused(t *testing.T) {
 	if err := os.WriteFile(garbage, bytes.Repeat([]byte("garbage "), 1000), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(garbage, grammar); err == nil {
-		t.Error("garbage was opened")
+	wantDamage(t, garbage, func() error { _, err := Open(garbage, grammar); return err }())
+}
+
+func wantDamage(t *testing.T, path string, err error) {
+	t.Helper()
+	var damage *DamageError
+	if !errors.As(err, &damage) || damage.File != path || !strings.Contains(err.Error(), path) {
+		t.Errorf("not said to be damage of %s: %v", path, err)
+	}
+}
+
+// Damage inside of a file that still opens: a torn page, and rows that are not
+// what was written.
+func TestDamageWithinIsNamed(t *testing.T) {
+	for name, harm := range map[string]string{
+		"source":  "UPDATE genome SET source = '(define (f x) (+ x x))'",
+		"scores":  "UPDATE genome SET scores = '[[1'",
+		"cohort":  "UPDATE generation SET islands = '[[[\"0123\",\"random\"]]]'",
+		"missing": "DELETE FROM genome WHERE sequence > 3",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			l := open(t, path)
+			fill(t, l, "r")
+			if _, err := l.db.Exec(harm); err != nil {
+				t.Fatal(err)
+			}
+			_, err := l.Load("r")
+			wantDamage(t, path, err)
+		})
+	}
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l := open(t, path)
+	fill(t, l, "r")
+	l.Close()
+	info, err := os.Stat(path)
+	if err != nil || info.Size() < 20<<10 {
+		t.Fatal(info, err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, int(info.Size())-8<<10), 8<<10); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	l, err = Open(path, grammar)
+	if err == nil {
+		t.Cleanup(func() { l.Close() })
+		_, err = l.Load("r")
+	}
+	wantDamage(t, path, err)
+}
+
+// Any name of a folder will do.
+func TestPathIsTakenAsItIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b?c=d&e%25#f", "ledger.db")
+	fill(t, open(t, path), "r")
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		t.Error(info, err)
+	}
+}
+
+// A row that belongs to no run is refused, and a commit is synced.
+func TestPragmasHold(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "ledger.db"))
+	for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal", "busy_timeout": "10000"} {
+		var got string
+		if err := l.db.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %s, want %s (%v)", pragma, got, want, err)
+		}
+	}
+	if err := l.Generation(generations("nobody", 1, 3)[0]); err == nil || !strings.Contains(err.Error(), "FOREIGN KEY") {
+		t.Errorf("a generation of no run: %v", err)
+	}
+}
+
+// The winner's line is followed to its beginning: a and b made c, c made d,
+// which was simplified to the winner.
+func TestReportTracesTheWinner(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "ledger.db"))
+	if err := l.Begin(orchestrator.RunRecord{ID: "r", Spec: "{}"}); err != nil {
+		t.Fatal(err)
+	}
+	g, _ := grammar("")
+	parse := func(text string) *population.Genome {
+		genome, err := g.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return genome
+	}
+	scored := func(score float64) population.Outcome {
+		return population.Outcome{Status: population.OK, Scores: []population.Score{{Num: score, Den: 1}}}
+	}
+	a, b, c, d, other, winner := parse("x"), parse("(* x x)"), parse("(+ x x)"), parse("(+ x (* 1 x))"), parse("(+ x 1)"), parse("(+ 0.5 x)")
+	first := []ga.Member{{Genome: a, Outcome: scored(5), Op: "seed"}, {Genome: b, Outcome: scored(6), Op: "random"}, {Genome: other, Outcome: scored(3), Op: "random"}}
+	second := []ga.Member{
+		{Genome: c, Outcome: scored(4), Op: "crossover", Parents: []string{a.Hash(), b.Hash()}},
+		{Genome: d, Outcome: scored(2), Op: "point", Parents: []string{c.Hash()}},
+		{Genome: parse("(* x 0.5)"), Outcome: population.Outcome{Status: population.Fuel}, Op: "point", Parents: []string{c.Hash()}},
+	}
+	for i, fresh := range [][]ga.Member{first, second} {
+		s := &ga.State{Generation: i, Evaluations: len(fresh), Islands: [][]ga.Member{fresh}, Best: fresh[:1]}
+		if err := l.Generation(orchestrator.GenerationRecord{Run: "r", State: s, Fresh: fresh}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := l.Report("r"); err != nil || r.Winner != nil || r.Lineage != nil || len(r.Generations) != 2 {
+		t.Errorf("undecided: %+v, %v", r, err)
+	}
+	decision := orchestrator.Decision{Run: "r", Number: 1, Incumbent: a, Winner: winner, IncumbentTrain: 5, WinnerTrain: 2,
+		Plan: promote.NewPlan(0.01, 0.05, 0.8, 40, 1), Looks: []promote.Look{{N: 10, Incumbent: 5.5, Winner: 2.5, Stop: promote.Better}}, Promoted: true}
+	if err := errors.Join(
+		l.Measured("r", []orchestrator.Measurement{{Genome: other, Purpose: "validate", Outcome: scored(3)}, {Genome: d, Purpose: "validate", Outcome: scored(2)}}),
+		l.Measured("r", []orchestrator.Measurement{{Genome: winner, Purpose: "simplify", Outcome: scored(2)}}),
+		l.Declare(decision), l.Decide(decision)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Report("r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *r.Lineage != (Lineage{Generation: 1, Ancestors: 3}) {
+		t.Errorf("lineage %+v", *r.Lineage)
+	}
+	if *r.Winner != (Policy{"(+ 0.5 x)", 2, 2.5}) || *r.Incumbent != (Policy{"x", 5, 5.5}) {
+		t.Errorf("%+v, %+v", *r.Winner, *r.Incumbent)
+	}
+	if r.Outcomes["ok"] != 5 || r.Outcomes["fuel"] != 1 {
+		t.Errorf("outcomes %v", r.Outcomes)
+	}
+	if want := []Operator{{"seed", 1, 1}, {"random", 2, 1}, {"crossover", 1, 0}, {"point", 2, 1}}; !reflect.DeepEqual(r.Operators, want) {
+		t.Errorf("operators %v", r.Operators)
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 	"jird/population/ga"
 )
 
+// ErrNoRun is wrapped when no run of an id is known.
+var ErrNoRun = errors.New("there is no run")
+
 // Info is a run as a list shows it.
 type Info struct {
 	Run         string  `json:"run"`
@@ -30,11 +33,12 @@ type Info struct {
 
 // Runs lists all runs, oldest first.
 func (l *Ledger) Runs() ([]Info, error) {
-	rows, err := l.db.Query(`SELECT run.id, status, stop, runtime, seed, coalesce(max(g.number), 0), coalesce(max(g.evaluations), 0), shadows_peak, place.elapsed,
+	rows, err := l.db.Query(`SELECT run.id, status, stop, runtime, seed, coalesce(max(g.number), 0), coalesce(max(g.evaluations), 0), shadows_peak,
+		max(place.elapsed, coalesce((SELECT max(elapsed) FROM timing WHERE timing.run = run.id), 0)),
 		(SELECT decided FROM decision WHERE decision.run = run.id ORDER BY number DESC LIMIT 1)
 		FROM run JOIN place ON place.run = run.id LEFT JOIN generation g ON g.run = run.id GROUP BY run.id ORDER BY place.started, run.id`)
 	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+		return nil, l.fault(err)
 	}
 	defer rows.Close()
 	all := []Info{}
@@ -43,19 +47,19 @@ func (l *Ledger) Runs() ([]Info, error) {
 		var elapsed, seed int64
 		var decided sql.NullString
 		if err := rows.Scan(&i.Run, &i.Status, &i.Stop, &i.Runtime, &seed, &i.Generations, &i.Evaluations, &i.ShadowsPeak, &elapsed, &decided); err != nil {
-			return nil, fmt.Errorf("ledger: %w", err)
+			return nil, l.fault(err)
 		}
 		i.Seed, i.Seconds = uint64(seed), time.Duration(elapsed).Seconds()
 		if decided.Valid {
 			var v Evidence
 			if err := json.Unmarshal([]byte(decided.String), &v); err != nil {
-				return nil, fmt.Errorf("ledger: run %s: %w", i.Run, err)
+				return nil, l.damage("run %s: %w", i.Run, err)
 			}
 			i.Promoted, i.Reason = &v.Promoted, v.Reason
 		}
 		all = append(all, i)
 	}
-	return all, rows.Err()
+	return all, l.fault(rows.Err())
 }
 
 // Load implements orchestrator.Recorder.
@@ -68,21 +72,21 @@ func (l *Ledger) Load(run string) (*orchestrator.Stored, error) {
 		FROM run JOIN place ON place.run = run.id WHERE id = ?`, run).Scan(&r.ID, &r.Name, &r.Variant, &r.Spec, &r.SpecHash, &r.Agent,
 		&r.Evaluator, &r.Runtime, &seed, &r.Generations, &budget, &r.Repeat, &s.Status, &s.Stop, &started)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("there is no run %s in the ledger; `jird status` lists them", run)
+		return nil, noRun(run)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+		return nil, l.fault(err)
 	}
 	r.Seed, r.Budget = uint64(seed), time.Duration(budget)
 	if s.Started, err = time.Parse(time.RFC3339, started); err != nil {
-		return nil, fmt.Errorf("ledger: run %s: %w", run, err)
+		return nil, l.damage("run %s: %w", run, err)
 	}
 	if s.Last, err = l.last(run); err != nil {
 		return nil, err
 	}
 	var elapsed sql.NullInt64
 	if err := l.db.QueryRow("SELECT max(elapsed) FROM timing WHERE run = ?", run).Scan(&elapsed); err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+		return nil, l.fault(err)
 	}
 	s.Elapsed = time.Duration(elapsed.Int64)
 	return s, nil
@@ -97,12 +101,12 @@ func (l *Ledger) last(run string) (*ga.State, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ledger: %w", err)
+		return nil, l.fault(err)
 	}
 	var cohorts [][]member
 	var hall []member
 	if err := errors.Join(json.Unmarshal([]byte(islands), &cohorts), json.Unmarshal([]byte(best), &hall)); err != nil {
-		return nil, fmt.Errorf("ledger: run %s, generation %d is damaged: %w", run, s.Generation, err)
+		return nil, l.damage("run %s, generation %d is damaged: %w", run, s.Generation, err)
 	}
 	genomes, outcomes, err := l.genomes(run)
 	if err != nil {
@@ -112,7 +116,7 @@ func (l *Ledger) last(run string) (*ga.State, error) {
 		var all []ga.Member
 		for _, m := range members {
 			if len(m) < 2 || genomes[m[0]] == nil {
-				return nil, fmt.Errorf("ledger: run %s, generation %d names a genome that is not there", run, s.Generation)
+				return nil, l.damage("run %s, generation %d names a genome that is not there", run, s.Generation)
 			}
 			all = append(all, ga.Member{Genome: genomes[m[0]], Outcome: outcomes[m[0]], Op: m[1], Parents: m[2:]})
 		}
@@ -131,41 +135,51 @@ func (l *Ledger) last(run string) (*ga.State, error) {
 
 // genomes returns all genomes of a run with their training outcomes.
 func (l *Ledger) genomes(run string) (map[string]*population.Genome, map[string]population.Outcome, error) {
-	var spec string
-	if err := l.db.QueryRow("SELECT spec FROM run WHERE id = ?", run).Scan(&spec); err != nil {
-		return nil, nil, fmt.Errorf("ledger: %w", err)
+	all, err := l.measured(run, "SELECT hash, source, status, detail, steps, scores FROM genome WHERE run = ? ORDER BY sequence")
+	genomes, outcomes := map[string]*population.Genome{}, map[string]population.Outcome{}
+	for _, m := range all {
+		genomes[m.Genome.Hash()], outcomes[m.Genome.Hash()] = m.Genome, m.Outcome
+	}
+	return genomes, outcomes, err
+}
+
+// measured reads what a query of a run's genomes and outcomes selects.
+func (l *Ledger) measured(run, query string) ([]population.Measured, error) {
+	spec, err := l.Spec(run)
+	if err != nil {
+		return nil, err
 	}
 	grammar, err := l.grammar(spec)
 	if err != nil {
-		return nil, nil, err
+		return nil, l.damage("spec of run %s: %w", run, err)
 	}
-	rows, err := l.db.Query("SELECT hash, source, status, detail, steps, scores FROM genome WHERE run = ? ORDER BY sequence", run)
+	rows, err := l.db.Query(query, run)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ledger: %w", err)
+		return nil, l.fault(err)
 	}
 	defer rows.Close()
-	genomes, outcomes := map[string]*population.Genome{}, map[string]population.Outcome{}
+	var all []population.Measured
 	for rows.Next() {
 		var hash, source, scores string
 		var o population.Outcome
 		if err := rows.Scan(&hash, &source, &o.Status, &o.Detail, &o.Steps, &scores); err != nil {
-			return nil, nil, fmt.Errorf("ledger: %w", err)
+			return nil, l.fault(err)
 		}
-		var all [][2]float64
-		if err := json.Unmarshal([]byte(scores), &all); err != nil {
-			return nil, nil, fmt.Errorf("ledger: genome %s of run %s: %w", hash, run, err)
+		var pairs [][2]float64
+		if err := json.Unmarshal([]byte(scores), &pairs); err != nil {
+			return nil, l.damage("genome %s of run %s: %w", hash, run, err)
 		}
-		o.Scores = unpairs(all)
+		o.Scores = unpairs(pairs)
 		g, err := grammar.Parse([]byte(source))
 		if err == nil && g.Hash() != hash {
 			err = errors.New("its text has another hash")
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("ledger: genome %s of run %s: %w", hash, run, err)
+			return nil, l.damage("genome %s of run %s: %w", hash, run, err)
 		}
-		genomes[hash], outcomes[hash] = g, o
+		all = append(all, population.Measured{Genome: g, Outcome: o})
 	}
-	return genomes, outcomes, rows.Err()
+	return all, l.fault(rows.Err())
 }
 
 // Outcomes implements orchestrator.Recorder.
@@ -187,7 +201,7 @@ var exports = []struct{ table, query string }{
 // Export writes a run as JSON Lines. Equal runs export equal bytes, whatever the
 // time, the place and the number of workers.
 func (l *Ledger) Export(w io.Writer, run string) error {
-	if _, err := l.Load(run); err != nil {
+	if err := l.want(run); err != nil {
 		return err
 	}
 	for _, e := range exports {
@@ -201,26 +215,45 @@ func (l *Ledger) Export(w io.Writer, run string) error {
 func (l *Ledger) exportTable(w io.Writer, run, query string) error {
 	rows, err := l.db.Query(query, run)
 	if err != nil {
-		return err
+		return l.fault(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var line string
 		if err := rows.Scan(&line); err != nil {
-			return err
+			return l.fault(err)
 		}
 		if _, err := io.WriteString(w, line+"\n"); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+	return l.fault(rows.Err())
 }
 
-// Repeats counts the runs of a spec on an agent by which an equal next one is
-// told apart.
-func (l *Ledger) Repeats(r orchestrator.RunRecord) (int, error) {
+// Has tells whether the ledger holds a run of that id.
+func (l *Ledger) Has(run string) (bool, error) {
 	var n int
-	err := l.db.QueryRow("SELECT count(*) FROM run WHERE spec_hash=? AND agent=? AND seed=? AND generations=? AND budget=? AND runtime=?",
-		r.SpecHash, r.Agent, int64(r.Seed), r.Generations, int64(r.Budget), r.Runtime).Scan(&n)
-	return n, err
+	err := l.db.QueryRow("SELECT count(*) FROM run WHERE id = ?", run).Scan(&n)
+	return n > 0, l.fault(err)
+}
+
+func (l *Ledger) want(run string) error {
+	has, err := l.Has(run)
+	if err == nil && !has {
+		err = noRun(run)
+	}
+	return err
+}
+
+// Spec returns the recorded spec of a run.
+func (l *Ledger) Spec(run string) (spec string, err error) {
+	err = l.db.QueryRow("SELECT spec FROM run WHERE id = ?", run).Scan(&spec)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", noRun(run)
+	}
+	return spec, l.fault(err)
+}
+
+func noRun(run string) error {
+	return fmt.Errorf("%w %s in the ledger; `jird status` lists them", ErrNoRun, run)
 }

@@ -9,11 +9,14 @@ package ledger
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite" // the database, without cgo
+	"modernc.org/sqlite" // without cgo
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"jird/orchestrator"
 	"jird/population"
@@ -51,6 +54,7 @@ CREATE TABLE decision (
 
 // Ledger is an open ledger. Safe for concurrent use.
 type Ledger struct {
+	path    string
 	db      *sql.DB
 	grammar func(spec string) (*population.Grammar, error)
 }
@@ -63,14 +67,17 @@ func Open(path string, grammar func(spec string) (*population.Grammar, error)) (
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
-	// FULL: a generation that was reported as written survives a power cut.
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate")
+	// FULL: with a write-ahead log each commit is synced, so that a generation
+	// which was reported as written survives a power cut (sqlite.org/pragma.html).
+	// Another run's transaction takes milliseconds; 10 s is a disk that hangs.
+	where := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"}
+	db, err := sql.Open("sqlite", where.String())
 	if err != nil {
 		return nil, fmt.Errorf("opening the ledger %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1)
-	l := &Ledger{db: db, grammar: grammar}
-	if err := l.migrate(path); err != nil {
+	l := &Ledger{path: path, db: db, grammar: grammar}
+	if err := l.migrate(); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -80,17 +87,17 @@ func Open(path string, grammar func(spec string) (*population.Grammar, error)) (
 // Close closes the ledger.
 func (l *Ledger) Close() error { return l.db.Close() }
 
-func (l *Ledger) migrate(path string) error {
+func (l *Ledger) migrate() error {
 	return l.write(func(tx *sql.Tx) error {
 		var found int
 		if err := tx.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
-			return fmt.Errorf("%s is not a ledger, or damaged: %w; move it away to start a new one", path, err)
+			return err
 		}
 		switch {
 		case found == version:
 			return nil
 		case found > version:
-			return fmt.Errorf("%s was written by a newer jird (ledger version %d, this one knows %d): use that jird", path, found, version)
+			return fmt.Errorf("written by a newer jird (ledger version %d, this one knows %d): use that jird", found, version)
 		}
 		_, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d;", version))
 		return err
@@ -101,14 +108,50 @@ func (l *Ledger) migrate(path string) error {
 func (l *Ledger) write(f func(*sql.Tx) error) error {
 	tx, err := l.db.Begin()
 	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
+		return l.fault(err)
 	}
 	if err := f(tx); err != nil {
 		_ = tx.Rollback() // the first error says why
-		return fmt.Errorf("ledger: %w", err)
+		return l.fault(err)
 	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("ledger: %w", err)
+	return l.fault(tx.Commit())
+}
+
+// DamageError says that the ledger's file is not what was written.
+type DamageError struct {
+	File string
+	Err  error
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("%s: the ledger is damaged: %v; restore it from a copy, or move it away to start a new one", e.File, e.Err)
+}
+func (e *DamageError) Unwrap() error { return e.Err }
+
+func (l *Ledger) damage(format string, args ...any) error {
+	return &DamageError{l.path, fmt.Errorf(format, args...)}
+}
+
+// fault says which file an error of the database is about, and what to do. The
+// low byte of a code is its class (sqlite.org/rescode.html).
+func (l *Ledger) fault(err error) error {
+	var code *sqlite.Error
+	class := 0
+	if errors.As(err, &code) {
+		class = code.Code() & 0xff
+	}
+	switch class {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return &DamageError{l.path, err}
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("ledger %s: the disk is full (%w); free some space, then `jird resume` goes on from the last whole generation", l.path, err)
+	case sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("ledger %s: another process has held it for 10 s (%w); see who has it open", l.path, err)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return fmt.Errorf("ledger %s: cannot be written (%w); name another state folder with --home or JIRD_HOME", l.path, err)
+	}
+	if err != nil {
+		return fmt.Errorf("ledger %s: %w", l.path, err)
 	}
 	return nil
 }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"jird/experiments"
+	"jird/snapshots"
+)
+
+func snapshotCommand() *cli.Command {
+	sub := func(name, usage, args string, names []string, do func(*cli.Context, *experiments.Lab) error) *cli.Command {
+		return &cli.Command{Name: name, Usage: usage, ArgsUsage: args, Flags: outputFlags(), Action: func(c *cli.Context) error {
+			if err := wantArgs(c, names...); err != nil {
+				return err
+			}
+			return withLab(c, func(lab *experiments.Lab) error { return do(c, lab) })
+		}}
+	}
+	return &cli.Command{
+		Name: "snapshot", Usage: "images of agents",
+		Subcommands: []*cli.Command{
+			sub("create", "capture an agent's folder and make it live", "NAME DIR", []string{"NAME", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
+				id, err := lab.Capture(c.Args().Get(0), c.Args().Get(1))
+				if err != nil {
+					return err
+				}
+				say("%s/live is now %.12s", c.Args().Get(0), id)
+				return emit(c, map[string]string{"snapshot": string(id)}, []table{{[]string{"snapshot"}, [][]string{{string(id)}}}})
+			}),
+			sub("list", "list all images", "", nil, listSnapshots),
+			sub("show", "show an image's files", "SNAPSHOT", []string{"SNAPSHOT"}, showSnapshot),
+			sub("check", "read everything back and name every damage", "", nil, checkSnapshots),
+			sub("restore", "write an image into a new folder", "SNAPSHOT DIR", []string{"SNAPSHOT", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
+				id, err := lab.Vault.Find(c.Args().Get(0))
+				if err != nil {
+					return err
+				}
+				if err := lab.Vault.Restore(id, c.Args().Get(1)); err != nil {
+					return err
+				}
+				return emit(c, map[string]string{"snapshot": string(id), "folder": c.Args().Get(1)},
+					[]table{{[]string{"snapshot", "folder"}, [][]string{{string(id), c.Args().Get(1)}}}})
+			}),
+		},
+	}
+}
+
+func listSnapshots(c *cli.Context, lab *experiments.Lab) error {
+	ids, err := lab.Vault.IDs()
+	if err != nil {
+		return err
+	}
+	refs, err := lab.Vault.Refs()
+	if err != nil {
+		return err
+	}
+	type item struct {
+		Snapshot snapshots.ID `json:"snapshot"`
+		Name     string       `json:"name"`
+		Refs     []string     `json:"refs"`
+	}
+	items, rows := []item{}, [][]string{}
+	for _, id := range ids {
+		name, err := lab.Vault.Name(id)
+		if err != nil {
+			return err
+		}
+		i := item{id, name, []string{}}
+		for _, ref := range slices.Sorted(maps.Keys(refs)) {
+			if refs[ref] == id {
+				i.Refs = append(i.Refs, ref)
+			}
+		}
+		items = append(items, i)
+		rows = append(rows, []string{fmt.Sprintf("%.12s", id), name, strings.Join(i.Refs, " ")})
+	}
+	if len(ids) == 0 && c.String("output") == "table" {
+		say("no snapshots in %s yet; `jird snapshot create NAME DIR` makes one, and a first run does", lab.Home)
+		return nil
+	}
+	return emit(c, items, []table{{[]string{"snapshot", "name", "refs"}, rows}})
+}
+
+func showSnapshot(c *cli.Context, lab *experiments.Lab) error {
+	id, err := lab.Vault.Find(c.Args().First())
+	if err != nil {
+		return err
+	}
+	image, err := lab.Vault.Get(id)
+	if err != nil {
+		return err
+	}
+	type file struct {
+		Path       string `json:"path"`
+		Bytes      int    `json:"bytes"`
+		Executable bool   `json:"executable"`
+	}
+	files, rows := []file{}, [][]string{}
+	for _, f := range image.Files {
+		files = append(files, file{f.Path, len(f.Data), f.Executable})
+		rows = append(rows, []string{fmt.Sprint(len(f.Data)), f.Path})
+	}
+	parents := append([]snapshots.ID{}, image.Parents...)
+	lines := []string{fmt.Sprintf("agent %s, snapshot %s", image.Name, id)}
+	for _, parent := range parents {
+		lines = append(lines, "made from "+string(parent))
+	}
+	return emit(c, map[string]any{"snapshot": id, "name": image.Name, "parents": parents, "files": files}, []table{{[]string{"bytes", "file"}, rows}}, lines...)
+}
+
+func checkSnapshots(c *cli.Context, lab *experiments.Lab) error {
+	found := lab.Vault.Check()
+	for _, d := range found.Damage {
+		say("%v", d)
+	}
+	if found.Unused > 0 {
+		say("%d chunks belong to no snapshot: what an interrupted capture left; they do no harm", found.Unused)
+	}
+	damaged := len(found.Damage)
+	err := emit(c, map[string]int{"snapshots": found.Images, "damaged": damaged, "unused_chunks": found.Unused},
+		[]table{{[]string{"snapshots", "damaged", "unused chunks"}, [][]string{{fmt.Sprint(found.Images), fmt.Sprint(damaged), fmt.Sprint(found.Unused)}}}})
+	if err == nil && damaged > 0 {
+		return fmt.Errorf("the vault has %d damages: %w", damaged, found.Damage[0])
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package experiments
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"jird/experiments/ledger"
+	"jird/orchestrator"
+)
+
+var errLocked = errors.New("locked by another process")
+
+// lockRun keeps a run for one process, which loses it when it ends, however it
+// ends. One file serves all runs: each locks one byte of it, at an offset made
+// from its id. The locks belong to the open file (fcntl(2), F_OFD_SETLK), so they
+// hold between goroutines too.
+func (l *Lab) lockRun(run string) (unlock func(), err error) {
+	f, err := l.askLock(run, unix.F_OFD_SETLK, &unix.Flock_t{})
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return nil, errLocked
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// locked tells whether a process carries the run out.
+func (l *Lab) locked(run string) (bool, error) {
+	var place unix.Flock_t
+	f, err := l.askLock(run, unix.F_OFD_GETLK, &place)
+	if err != nil {
+		return false, err
+	}
+	return place.Type != unix.F_UNLCK, f.Close()
+}
+
+func (l *Lab) askLock(run string, command int, place *unix.Flock_t) (*os.File, error) {
+	path := filepath.Join(l.Home, "runs.lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(run))
+	*place = unix.Flock_t{Type: unix.F_WRLCK, Start: int64(binary.BigEndian.Uint64(sum[:8]) >> 2), Len: 1}
+	if err := unix.FcntlFlock(f.Fd(), command, place); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// Runs lists all runs, oldest first. One whose process is gone without a word is
+// interrupted, whatever the ledger last heard.
+func (l *Lab) Runs() ([]ledger.Info, error) {
+	runs, err := l.Ledger.Runs()
+	for i := range runs {
+		if err == nil {
+			err = l.settle(&runs[i])
+		}
+	}
+	return runs, err
+}
+
+// Report tells how a run went.
+func (l *Lab) Report(run string) (*ledger.Report, error) {
+	r, err := l.Ledger.Report(run)
+	if err != nil {
+		return nil, err
+	}
+	return r, l.settle(&r.Info)
+}
+
+func (l *Lab) settle(i *ledger.Info) error {
+	if i.Status != orchestrator.RunRunning {
+		return nil
+	}
+	locked, err := l.locked(i.Run)
+	if err == nil && !locked {
+		i.Status = orchestrator.RunInterrupted
+	}
+	return err
+}
