@@ -105,7 +105,8 @@ func differ(a, b *snapshots.Image) string {
 	return ""
 }
 
-// Capture stores a folder and makes it what is live.
+// Capture stores a folder and makes it what is live; but for an agent that was ever
+// served it becomes the candidate, since there only a promotion changes what is live.
 func (l *Lab) Capture(name, dir string) (snapshots.ID, error) {
 	ref := name + "/live"
 	live, err := l.Vault.Ref(ref)
@@ -122,6 +123,10 @@ func (l *Lab) Capture(name, dir string) (snapshots.ID, error) {
 	id, err := l.Vault.Put(image)
 	if err != nil {
 		return "", err
+	}
+	if served, err := l.served(name); err != nil || (served && live != "") {
+		l.Say("%s is guarded: %.12s is its candidate; make it live with `jird promote %.12s --force`", name, id, id)
+		return id, errors.Join(err, l.Vault.ResetRef(name+"/candidate", id))
 	}
 	err = l.Vault.SwapRef(ref, live, id)
 	if errors.Is(err, snapshots.ErrRefMoved) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -41,6 +42,9 @@ var (
 	errTooShort    = errors.New("the budget ended before one whole generation: what was judged is the best of the first draw; give it more --budget")
 )
 
+// callersFault are the statuses by which a guard refuses what can never be right.
+var callersFault = []int{http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge}
+
 func exitCode(err error) int {
 	var (
 		usage    usageError
@@ -59,7 +63,7 @@ func exitCode(err error) int {
 		return exitDone
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &refused) && refused.Status < http.StatusInternalServerError && refused.Status != http.StatusTooManyRequests,
+	case errors.As(err, &refused) && slices.Contains(callersFault, refused.Status),
 		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrNoRef):
 		return exitUsage
 	case errors.As(err, &snapshot), errors.As(err, &book), errors.As(err, &corrupt), errors.As(err, &doubt):

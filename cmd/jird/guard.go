@@ -32,7 +32,7 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "canary-state", Value: "shared", Usage: "shared: a candidate's writes stay; discard: they are kept apart until it is accepted"},
 			&cli.StringFlag{Name: "runtime", Value: "auto", Usage: "auto, gambit or gerbil"},
 			&cli.StringFlag{Name: "isolation", Value: "full", Usage: "full, or none (weak)"},
-			&cli.StringFlag{Name: "accept-loss", Value: "no", Usage: "yes: go on although acknowledged calls may be missing, and record it"},
+			&cli.BoolFlag{Name: "accept-loss", Usage: "go on although acknowledged calls may be missing, and record it"},
 		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "NAME|DIR"); err != nil {
@@ -57,12 +57,12 @@ func serveCommand() *cli.Command {
 func guardOptions(c *cli.Context) (o experiments.GuardOptions, err error) {
 	o = experiments.GuardOptions{
 		Socket: c.String("socket"), TCP: c.String("tcp"), Runtime: c.String("runtime"), Isolation: isolation.Level(c.String("isolation")),
-		Deadline: c.Duration("deadline"), Queue: c.Int("queue"), Copy: c.String("copy"),
+		Deadline: c.Duration("deadline"), Queue: c.Int("queue"), Copy: c.String("copy"), AcceptLoss: c.Bool("accept-loss"),
 	}
 	for _, f := range []struct {
 		name, off, on string
 		to            *bool
-	}{{"mode", "sync", "batch", &o.Batch}, {"canary-state", "shared", "discard", &o.Discard}, {"accept-loss", "no", "yes", &o.AcceptLoss}} {
+	}{{"mode", "sync", "batch", &o.Batch}, {"canary-state", "shared", "discard", &o.Discard}} {
 		switch c.String(f.name) {
 		case f.off:
 		case f.on:
@@ -162,15 +162,15 @@ func promoteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "promote", Usage: "make a version live by your own word, through its agent's guard", ArgsUsage: "GENOME|SNAPSHOT",
 		Flags: append(outputFlags(),
-			&cli.StringFlag{Name: "force", Value: "no", Usage: "yes: without evidence. It is the only way here: what has evidence was promoted by its run"},
+			&cli.BoolFlag{Name: "force", Usage: "without evidence; what has evidence was promoted by its run"},
 			&cli.StringFlag{Name: "reason", Value: "asked for", Usage: "for the journal"},
 		),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "GENOME|SNAPSHOT"); err != nil {
 				return err
 			}
-			if c.String("force") != "yes" {
-				return usageError{"nothing shows that this version is better: let `jird run` judge it, or say --force yes"}
+			if !c.Bool("force") {
+				return usageError{"nothing shows that this version is better: let `jird run` judge it, or say --force"}
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
 				name, id, err := lab.Version(c.Args().First())
@@ -221,18 +221,42 @@ func printEnded(c *cli.Context, name string, e serve.Ended) error {
 	return emit(c, e, []table{{[]string{"promotion", "result", "reason"}, [][]string{{strconv.Itoa(e.Number), verdict, e.Reason}}}})
 }
 
-// guardStatus shows what a guard says of itself.
-func guardStatus(c *cli.Context, lab *experiments.Lab, name string) (*guard.Status, error) {
+// printGuard shows what a guard says of itself, with the five figures by which the
+// guard's worth is measured.
+func printGuard(c *cli.Context, lab *experiments.Lab, name string) error {
 	client, err := lab.Client(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	data, err := client.Status(c.Context)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var s guard.Status
-	return &s, json.Unmarshal(data, &s)
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	rows := [][]string{
+		{"live version", string(s.Live.Version)},
+		{"process", fmt.Sprintf("%d, %.1f MiB, %d restarts", s.Live.PID, float64(s.Live.Resident)/(1<<20), s.Live.Restarts)},
+		{"journal", fmt.Sprintf("LSN %d, newest checkpoint %d", s.Live.LSN, s.Checkpoint)},
+		{"calls", fmt.Sprintf("%d carried out, %d waiting, %d refused", s.Calls, s.Waiting, s.Counts.Refused)},
+		{"memory", fmt.Sprintf("%d bytes", s.Memory.Bytes)},
+	}
+	if s.ReadOnly != "" {
+		rows = append(rows, []string{"READ ONLY", s.ReadOnly})
+	}
+	if k := s.Canary; k != nil {
+		rows = append(rows, []string{"promotion under way", fmt.Sprintf("%d of %.12s: %s, %d calls", k.Number, k.Candidate, k.Step, k.Calls)})
+	}
+	m := s.Metrics
+	rows = append(rows,
+		[]string{"recovery", fmt.Sprintf("%.1f ms median, %.1f ms at most", m.RecoveryP50, m.RecoveryMax)},
+		[]string{"loss", fmt.Sprintf("%d accepted; acknowledged records were durable after %.1f ms at most", m.Losses, m.LossWindow)},
+		[]string{"promotions that held", fmt.Sprintf("%d of %d", m.Held, m.Attempts)},
+		[]string{"uptime", fmt.Sprintf("%.4f %%", 100*m.Uptime)},
+		[]string{"overhead", fmt.Sprintf("%.3f ms a call", m.Overhead)})
+	return emit(c, s, []table{{[]string{name, ""}, rows}})
 }
 
 func walCommand() *cli.Command {

@@ -18,12 +18,16 @@ import (
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "list the runs of the ledger", Flags: outputFlags(),
+		Name: "status", Usage: "list the runs of the ledger, or show how a guarded agent is", Flags: append(outputFlags(),
+			&cli.StringFlag{Name: "agent", Usage: "show this agent, as its guard says"}),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c); err != nil {
 				return err
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
+				if name := c.String("agent"); name != "" {
+					return printGuard(c, lab, name)
+				}
 				runs, err := lab.Runs()
 				if err != nil {
 					return err

@@ -110,14 +110,13 @@ func misused(c *cli.Context, err error, _ bool) error {
 }
 
 // flagsFirst puts the flags that stand after a command's arguments before them,
-// as the flag parser wants it and people do not. All our flags but help take a
-// value.
+// as the flag parser wants it and people do not.
 func flagsFirst(args []string) []string {
 	var words, flags []string
 	dangling := false // the last flag has no value
 	at := 1
 	for ; at < len(args) && strings.HasPrefix(args[at], "-"); at++ { // the program's own
-		if !strings.Contains(args[at], "=") && !isHelp(args[at]) {
+		if !strings.Contains(args[at], "=") && !alone(args[at]) {
 			at++
 		}
 	}
@@ -128,7 +127,7 @@ func flagsFirst(args []string) []string {
 			continue
 		}
 		flags = append(flags, args[at])
-		if strings.Contains(args[at], "=") || isHelp(args[at]) {
+		if strings.Contains(args[at], "=") || alone(args[at]) {
 			continue
 		}
 		if dangling = at+1 == len(args); !dangling {
@@ -147,7 +146,10 @@ func flagsFirst(args []string) []string {
 	return slices.Concat(args[:start], words[:depth], flags, words[depth:], args[min(at, len(args)):])
 }
 
-func isHelp(arg string) bool { return arg == "-h" || arg == "--help" }
+// alone says whether a flag takes no value.
+func alone(arg string) bool {
+	return slices.Contains([]string{"-h", "--help", "--force", "--accept-loss"}, arg)
+}
 
 func wantArgs(c *cli.Context, names ...string) error {
 	if c.NArg() == len(names) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -81,7 +83,11 @@ func initCommand() *cli.Command {
 			} else if err != nil {
 				return err
 			}
-			say("made %s; next: jird run %s/experiment.yaml", dir, dir)
+			next := fmt.Sprintf("jird run %s/experiment.yaml", dir)
+			if _, err := os.Stat(filepath.Join(dir, "experiment.yaml")); err != nil { // an agent to be served
+				next = fmt.Sprintf("jird serve %s/agent, and see %s/README.md", dir, dir)
+			}
+			say("made %s; next: %s", dir, next)
 			return nil
 		},
 	}

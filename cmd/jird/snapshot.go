@@ -24,12 +24,14 @@ func snapshotCommand() *cli.Command {
 	return &cli.Command{
 		Name: "snapshot", Usage: "images of agents",
 		Subcommands: []*cli.Command{
-			sub("create", "capture an agent's folder and make it live", "NAME DIR", []string{"NAME", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
+			sub("create", "capture an agent's folder: live at first, a candidate once it is served", "NAME DIR", []string{"NAME", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
 				id, err := lab.Capture(c.Args().Get(0), c.Args().Get(1))
 				if err != nil {
 					return err
 				}
-				say("%s/live is now %.12s", c.Args().Get(0), id)
+				if live, err := lab.Vault.Ref(c.Args().Get(0) + "/live"); err == nil && live == id {
+					say("%s/live is now %.12s", c.Args().Get(0), id)
+				}
 				return emit(c, map[string]string{"snapshot": string(id)}, []table{{[]string{"snapshot"}, [][]string{{string(id)}}}})
 			}),
 			sub("list", "list all images", "", nil, listSnapshots),

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-//go:embed packer
+//go:embed packer self-destruct
 var files embed.FS
 
 // ErrRefused is wrapped when nothing was tried, for what the caller asked.
@@ -30,7 +30,7 @@ func Names() []string {
 func Write(name, dir string) error {
 	sub, err := fs.Sub(files, name)
 	if err == nil {
-		_, err = fs.Stat(sub, "experiment.yaml")
+		_, err = fs.Stat(sub, "agent/agent.scm")
 	}
 	if err != nil {
 		return fmt.Errorf("%w: there is no example %q; use one of %v", ErrRefused, name, Names())

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// served starts a guard of an agent and waits until it answers.
+func (p *place) served(args ...string) *exec.Cmd {
+	p.t.Helper()
+	c := p.command(append([]string{"serve"}, args...)...)
+	c.Stderr = os.Stderr
+	if err := c.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		if _, err := os.Stat(filepath.Join(p.home, "agents", "notes", "guard.sock")); err == nil {
+			return c
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatal("the guard does not listen")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (p *place) call(request string, args ...string) string {
+	p.t.Helper()
+	return strings.TrimSpace(p.ok(append([]string{"call", request}, args...)...))
+}
+
+func (p *place) want(got, want string) {
+	p.t.Helper()
+	if got != want {
+		p.t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// ends waits for a guard that was told to end.
+func (p *place) ends(c *exec.Cmd, sig syscall.Signal) {
+	p.t.Helper()
+	if err := c.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+	_ = c.Wait()
+}
+
+func notes(t *testing.T) *place {
+	t.Helper()
+	p := newPlace(t)
+	p.ok("init", "notes", "--example", "self-destruct")
+	return p
+}
+
+// The story that jird exists for: the agent's idea of a faster memory is an endless
+// recursion. It is refused in the shadow; forced in, the agent dies, is back with
+// its memory, and the version before is live again. A good idea is let in.
+func TestSelfDestruct(t *testing.T) {
+	p := notes(t)
+	guard := p.served("notes/agent")
+	p.want(p.call("(note milk 2)"), "done")
+	first := p.status()
+	p.want(p.call("(optimise)"), "proposed")
+	p.waitFor("the verdict on the first proposal", func(s guardStatusJSON) bool { return s.Proposals == 0 })
+	if now := p.status(); now.Live.Version != first.Live.Version || now.Live.Restarts != 0 {
+		t.Errorf("the bad idea touched the live agent: %+v", now)
+	}
+	p.want(p.call("(recall milk)"), "2")
+
+	p.ok("snapshot", "create", "other", "notes/agent") // another agent: its ref is free
+	bad := filepath.Join(p.dir, "bad")
+	if err := os.CopyFS(bad, os.DirFS(filepath.Join(p.dir, "notes/agent"))); err != nil {
+		t.Fatal(err)
+	}
+	p.edit("bad/memory-code.scm", "(memory-ref (list 'note (note-key key)) #f)", "(+ 1 (recall key))")
+	var made struct{ Snapshot string }
+	if err := json.Unmarshal([]byte(p.ok("snapshot", "create", "notes", "bad", "--output", "json")), &made); err != nil {
+		t.Fatal(err)
+	}
+	p.run(exitUsage, "promote", made.Snapshot)
+	p.ok("promote", made.Snapshot[:12], "--force")
+	p.want(p.call("(recall milk)", "--agent", "notes"), "2")
+	now := p.status()
+	if now.Live.Version != first.Live.Version || now.Live.Restarts == 0 || now.Metrics.Attempts != 1 || now.Metrics.Held != 0 {
+		t.Errorf("%+v", now)
+	}
+
+	p.want(p.call("(tidy)", "--agent", "notes"), "proposed")
+	p.waitFor("the good idea to be live", func(s guardStatusJSON) bool { return s.Metrics.Held == 1 })
+	p.want(p.call(`(recall "milk")`, "--agent", "notes"), "#f") // it was noted under the symbol's own key
+	p.want(p.call("(note tea 3)", "--agent", "notes"), "done")
+	p.want(p.call(`(recall "tea")`, "--agent", "notes"), "3")
+	p.ok("rollback", "--agent", "notes")
+	p.want(p.call(`(recall "tea")`, "--agent", "notes"), "3")
+	p.ends(guard, syscall.SIGTERM)
+	p.ok("wal", "verify", "--agent", "notes")
+	if dump := p.ok("wal", "dump", "--agent", "notes"); !strings.Contains(dump, "(begin 1 \"forced\"") {
+		t.Errorf("the journal does not tell of it:\n%s", dump)
+	}
+}
+
+type guardStatusJSON struct {
+	Live struct {
+		PID      int
+		Version  string
+		Restarts int
+	}
+	Proposals int
+	Metrics   struct {
+		Attempts int `json:"promotions_attempted"`
+		Held     int `json:"promotions_held"`
+	}
+}
+
+func (p *place) status() (s guardStatusJSON) {
+	p.t.Helper()
+	time.Sleep(300 * time.Millisecond) // it is published four times a second
+	if err := json.Unmarshal([]byte(p.ok("status", "--agent", "notes", "--output", "json")), &s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+func (p *place) waitFor(what string, holds func(guardStatusJSON) bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !holds(p.status()); {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("waiting for %s: %+v", what, p.status())
+		}
+	}
+}
+
+// One guard for an agent; what it acknowledged survives its death; another way in is
+// refused while it runs.
+func TestServe(t *testing.T) {
+	p := notes(t)
+	guard := p.served("notes/agent")
+	if _, said := p.run(exitFailed, "serve", "notes"); !strings.Contains(said, "held by the guard of notes") {
+		t.Errorf("the second guard is told: %s", said)
+	}
+	p.want(p.call("(note milk 2)", "--id", "x"), "done")
+	p.want(p.call("(note milk 2)", "--id", "x"), "done")
+	p.want(p.call("(count)"), "1")
+	for request, says := range map[string]string{"(note": "not one S-expression", "(note milk 3)": "used with another request"} {
+		args := []string{"call", request}
+		if request != "(note" {
+			args = append(args, "--id", "x")
+		}
+		if _, said := p.run(exitUsage, args...); !strings.Contains(said, says) {
+			t.Errorf("%s: %s", request, said)
+		}
+	}
+	if _, said := p.run(exitFailed, "call", "milk"); !strings.Contains(said, "(car") { // the agent takes its request apart
+		t.Errorf("an exception is told as: %s", said)
+	}
+	p.ends(guard, syscall.SIGKILL)
+	if _, said := p.run(exitFailed, "call", "(count)"); !strings.Contains(said, "jird serve notes") {
+		t.Errorf("without a guard: %s", said)
+	}
+	guard = p.served("notes")
+	p.want(p.call("(recall milk)"), "2")
+	p.want(p.call("(note milk 2)", "--id", "x"), "done")
+	p.want(p.call("(count)"), "1")
+	p.ends(guard, syscall.SIGTERM)
+	if code := guard.ProcessState.ExitCode(); code != exitDone {
+		t.Errorf("status %d after SIGTERM", code)
+	}
+}
