@@ -92,13 +92,11 @@ func (f *found) fault(name string, at int, next, through LSN, why string) {
 // claims that it was durable.
 func scan(data []byte, name string, info types.SegmentInfo, salt uint64, floor LSN) found {
 	f := found{used: len(bytes.TrimRight(data, "\x00"))}
-	if why := checkHeader(data, info); why != "" {
-		if proven := max(floor, claimed(data, salt)); proven >= f.next(info) {
-			f.fault(name, 0, f.next(info), proven, why)
+	if why := checkHeader(data, info); why == "" {
+		for f.group(data, name, info, salt, floor) {
 		}
-		return f
-	}
-	for f.group(data, name, info, salt, floor) {
+	} else if proven := max(floor, claimed(data, salt)); proven >= f.next(info) {
+		f.fault(name, 0, f.next(info), proven, why)
 	}
 	if len(data) < int(info.SizeLimit) && (len(f.faults) == 0 || f.faults[len(f.faults)-1].Harmless) {
 		through := f.next(info)
