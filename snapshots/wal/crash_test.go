@@ -254,7 +254,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, uint64(at)))
 			picks := []survival{allLost, allKept}
 			for range rounds {
-				picks = append(picks, atRandom(rng), atRandom(rng))
+				picks = append(picks, atRandom(rng))
 			}
 			for i, pick := range picks {
 				after := d.crash(pick)
@@ -398,7 +398,7 @@ func TestFaultAtEveryStep(t *testing.T) {
 func TestAFailedSyncPoisons(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d, h, broken := newDisk(), newHistory(), errors.New("input/output error")
-		l, err := Open("sim", Options{FS: d, Create: true})
+		l, err := Open("sim", Options{FS: d, Create: true, SegmentSize: smallSegment})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -243,7 +243,7 @@ func TestAStrangersSegment(t *testing.T) {
 func TestAMisplacedRecord(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d, h := newDisk(), newHistory()
-		l, err := Open("sim", Options{FS: d, Create: true})
+		l, err := Open("sim", Options{FS: d, Create: true, SegmentSize: smallSegment})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 
 func simLog(t *testing.T, d *disk, mode Mode) *Log {
 	t.Helper()
-	return mustOpen(t, "sim", Options{FS: d, Mode: mode})
+	return mustOpen(t, "sim", Options{FS: d, Mode: mode, SegmentSize: 1 << 16})
 }
 
 func appendN(t *testing.T, l *Log, n int) (last LSN) {

@@ -57,11 +57,12 @@ const (
 	frameIndex  = 2
 	frameCommit = 3
 
-	magic = 0x58eb6b0d
-	codec = 1
-	// A segment is sealed by the group that fills it, so it is longer than its limit
-	// by less than that group and the index.
-	maxSegment = 96 << 20
+	magic          = 0x58eb6b0d
+	codec          = 1
+	maxSegmentSize = 16 << 20
+	// A segment is sealed by the group that fills it, and a group ends with the record
+	// that takes it to the size of a segment: 16 + 16 + 16 MiB, and the index.
+	maxSegment = 64 << 20
 )
 
 // found is what a scan finds in a segment.

@@ -172,7 +172,7 @@ func TestAJournalIsNotMadeByMistake(t *testing.T) {
 			t.Errorf("verifying %s: %v", path, err)
 		}
 	}
-	for _, size := range []int{-1, 1 << 31} {
+	for _, size := range []int{-1, maxSegmentSize + 1} {
 		if _, err := Open(dir, Options{Create: true, SegmentSize: size}); err == nil {
 			t.Errorf("segments of %d bytes", size)
 		}
