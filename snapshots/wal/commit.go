@@ -128,7 +128,7 @@ func (l *Log) delay() time.Duration {
 func groupLength(queue []entry, limit int) int {
 	size := 0
 	for i, e := range queue {
-		if size += len(e.envelope); size >= limit {
+		if size += len(e.envelope) + 64; size >= limit { // frame, codec, index
 			return i + 1
 		}
 	}

@@ -17,11 +17,8 @@ var seedFlag = flag.Uint64("seed", 0, "seed of the random choices; 0: a new one"
 
 // rounds is how long the crash tests go on; `make crash` has many.
 var rounds = func() int {
-	n, err := strconv.Atoi(os.Getenv("CRASH_ROUNDS"))
-	if err != nil {
-		return 1
-	}
-	return n
+	n, _ := strconv.Atoi(os.Getenv("CRASH_ROUNDS"))
+	return max(n, 1)
 }()
 
 // seeded returns a source of randomness and says how to have it again.
@@ -257,7 +254,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, uint64(at)))
 			picks := []survival{allLost, allKept}
 			for range rounds {
-				picks = append(picks, atRandom(rng), atRandom(rng))
+				picks = append(picks, atRandom(rng))
 			}
 			for i, pick := range picks {
 				after := d.crash(pick)
@@ -380,6 +377,9 @@ func TestFaultAtEveryStep(t *testing.T) {
 				} else if !errors.Is(err, kind) {
 					t.Fatalf("step %d: %v does not say %v", at, err, kind)
 				}
+				if d.open != 0 {
+					t.Fatalf("after the fault in step %d %d files are open", at, d.open)
+				}
 				if steps != at {
 					t.Fatalf("after the fault in step %d the journal went on to step %d", at, steps)
 				}
@@ -398,7 +398,7 @@ func TestFaultAtEveryStep(t *testing.T) {
 func TestAFailedSyncPoisons(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d, h, broken := newDisk(), newHistory(), errors.New("input/output error")
-		l, err := Open("sim", Options{FS: d, Create: true})
+		l, err := Open("sim", Options{FS: d, Create: true, SegmentSize: smallSegment})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -442,6 +442,37 @@ func TestAFailedSyncPoisons(t *testing.T) {
 		if err := l.Close(); !errors.Is(err, broken) {
 			t.Errorf("Close says %v", err)
 		}
+		h.goOn(t, d, rand.New(rand.NewPCG(1, 1)))
+	})
+}
+
+// raft-wal only logs that it could not begin a new segment. What filled the old one
+// is acknowledged, and nothing else.
+func TestAFailedRotationPoisons(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d, h, broken := newDisk(), newHistory(), errors.New("no space")
+		l, err := Open("sim", Options{FS: d, Create: true, SegmentSize: smallSegment})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.fault = func(_ int, verb, _ string) error {
+			if verb == "create" {
+				return broken
+			}
+			return nil
+		}
+		lsn, err := h.append(l, make([]byte, smallSegment))
+		if err := errors.Join(err, h.wait(l, lsn)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := l.Append(nil); !errors.Is(err, broken) {
+			t.Errorf("Append says %v", err)
+		}
+		if err := l.Close(); !errors.Is(err, broken) {
+			t.Errorf("Close says %v", err)
+		}
+		d.fault = nil
 		h.goOn(t, d, rand.New(rand.NewPCG(1, 1)))
 	})
 }

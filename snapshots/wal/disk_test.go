@@ -21,7 +21,11 @@ type disk struct {
 
 	// fault is asked before each change; see the kinds below.
 	fault func(step int, verb, name string) error
-	off   bool // the power is off
+	slow  func(verb string) // called before each change, without the lock
+	off   bool              // the power is off
+
+	unreadable func() error // called before each read
+	open       int          // files that nobody has closed
 }
 
 // What a fault may be, besides an error that comes with nothing done.
@@ -56,6 +60,9 @@ func newDisk() *disk { return &disk{names: map[string]*names{}} }
 
 // change is one step. do is called with how much of it may happen.
 func (d *disk) change(verb, name string, do func(part error)) error {
+	if d.slow != nil {
+		d.slow(verb)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.off {
@@ -104,7 +111,16 @@ func (d *disk) Create(name string) (File, error) {
 	if exists {
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrExist)
 	}
+	if err == nil {
+		d.opened(1)
+	}
 	return &handle{d, f, name}, err
+}
+
+func (d *disk) opened(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open += n
 }
 
 func (d *disk) Open(name string) (File, error) {
@@ -117,6 +133,7 @@ func (d *disk) Open(name string) (File, error) {
 	case f == nil:
 		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 	}
+	d.open++
 	return &handle{d, f, name}, nil
 }
 
@@ -158,6 +175,11 @@ func (h *handle) ReadAt(b []byte, at int64) (int, error) {
 	defer h.d.mu.Unlock()
 	if h.d.off {
 		return 0, errPower
+	}
+	if h.d.unreadable != nil {
+		if err := h.d.unreadable(); err != nil {
+			return 0, err
+		}
 	}
 	if at >= int64(len(h.f.data)) {
 		return 0, io.EOF
@@ -204,7 +226,10 @@ func (h *handle) Sync() error {
 	})
 }
 
-func (h *handle) Close() error { return nil }
+func (h *handle) Close() error {
+	h.d.opened(-1)
+	return nil
+}
 
 func (f *inode) sector(s int) []byte {
 	return slices.Clone(f.data[s*sector : min(len(f.data), (s+1)*sector)])

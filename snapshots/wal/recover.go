@@ -119,7 +119,7 @@ func segmentUsed(f FS, name string) (bool, error) {
 	if _, ok := parseName(name); !ok {
 		return false, nil
 	}
-	data, err := readFile(f, name, 8<<20, maxSegment)
+	data, err := readFile(f, name, 64<<10, maxSegment)
 	return len(bytes.Trim(data, "\x00")) > 0, err
 }
 
@@ -177,8 +177,7 @@ func (s *store) recover(m meta, names []string) (meta, error) {
 		return m, err
 	}
 	if n := len(f.faults); n > 0 && (!f.faults[n-1].Harmless || f.faults[n-1].Offset >= int64(f.last)) {
-		// raft-wal would drop the last group, though its records are whole.
-		return m, f.faults[n-1]
+		return m, fmt.Errorf("raft-wal would drop records: %w", f.faults[n-1])
 	}
 	if err := s.remove(old); err != nil {
 		return m, err
@@ -300,7 +299,6 @@ func (s *store) CommitState(p types.PersistentState) error {
 			return err
 		}
 	}
-	m.Durable = max(m.Durable, LSN(tail.BaseIndex)-1)
 	return s.commit(m)
 }
 

@@ -57,11 +57,12 @@ const (
 	frameIndex  = 2
 	frameCommit = 3
 
-	magic = 0x58eb6b0d
-	codec = 1
-	// A segment is sealed by the group that fills it, so it is longer than its limit
-	// by less than that group and the index.
-	maxSegment = 96 << 20
+	magic          = 0x58eb6b0d
+	codec          = 1
+	maxSegmentSize = 16 << 20
+	// A segment is sealed by the group that fills it, and a group ends with the record
+	// that takes it to the size of a segment: 16 + 16 + 16 MiB, and the index.
+	maxSegment = 64 << 20
 )
 
 // found is what a scan finds in a segment.
@@ -92,13 +93,11 @@ func (f *found) fault(name string, at int, next, through LSN, why string) {
 // claims that it was durable.
 func scan(data []byte, name string, info types.SegmentInfo, salt uint64, floor LSN) found {
 	f := found{used: len(bytes.TrimRight(data, "\x00"))}
-	if why := checkHeader(data, info); why != "" {
-		if proven := max(floor, claimed(data, salt)); proven >= f.next(info) {
-			f.fault(name, 0, f.next(info), proven, why)
+	if why := checkHeader(data, info); why == "" {
+		for f.group(data, name, info, salt, floor) {
 		}
-		return f
-	}
-	for f.group(data, name, info, salt, floor) {
+	} else if proven := max(floor, claimed(data, salt)); proven >= f.next(info) {
+		f.fault(name, 0, f.next(info), proven, why)
 	}
 	if len(data) < int(info.SizeLimit) && (len(f.faults) == 0 || f.faults[len(f.faults)-1].Harmless) {
 		through := f.next(info)

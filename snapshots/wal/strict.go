@@ -2,7 +2,6 @@ package wal
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -104,9 +103,6 @@ func (s *strict) closeAll() {
 func (f *strictFile) WriteAt(b []byte, at int64) (n int, err error) {
 	err = f.fs.change("writing", f.name, func() error {
 		n, err = f.File.WriteAt(b, at)
-		if err == nil && n < len(b) {
-			return io.ErrShortWrite
-		}
 		return err
 	})
 	return n, err

@@ -88,8 +88,8 @@ type Options struct {
 	// First is the LSN of the first record of a new journal, 1 if 0. Who goes on
 	// after a lost journal begins above every LSN ever given.
 	First LSN
-	// SegmentSize is the bytes at which a segment is full, 8 MiB if 0. Opening reads
-	// the last segment.
+	// SegmentSize is the bytes at which a segment is full, 8 MiB if 0, 16 MiB at most.
+	// Opening reads the last segment.
 	SegmentSize int
 	// FS is the folder, for tests; nil for the operating system's, locked.
 	FS FS
@@ -151,8 +151,8 @@ func Open(dir string, o Options) (*Log, error) {
 }
 
 func openLog(dir string, o Options) (l *Log, err error) {
-	if o.SegmentSize < 0 || o.segmentSize() > 1<<30 {
-		return nil, fmt.Errorf("segments of %d bytes: choose 1 to %d", o.SegmentSize, 1<<30)
+	if o.SegmentSize < 0 || o.SegmentSize > maxSegmentSize {
+		return nil, fmt.Errorf("segments of %d bytes: choose 1 to %d, or 0 for 8 MiB", o.SegmentSize, maxSegmentSize)
 	}
 	l = &Log{options: o, lock: io.NopCloser(nil), changed: make(chan struct{}), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	folder := o.FS
