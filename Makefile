@@ -1,7 +1,10 @@
 # Two commands matter: make evolve, and make test. Both set up what is missing.
 GO ?= go
+FUZZTIME ?= 30s
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: setup build evolve test crash bench lint study clean
+.PHONY: setup build evolve test crash bench lint fuzz study clean
 
 setup:
 	@./setup.sh
@@ -26,9 +29,25 @@ bench: setup
 study: setup
 	$(GO) run ./experiments/study
 
+# govulncheck asks vuln.go.dev; where that cannot be reached the rest still counts.
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1) && echo "govulncheck: nothing known" || \
+		case "$$out" in \
+		*"fetching vulnerabilities"*) echo "govulncheck: skipped, vuln.go.dev cannot be reached" ;; \
+		*) echo "$$out"; exit 1 ;; \
+		esac
+
+# Each fuzz target for FUZZTIME: go test takes one at a time.
+fuzz:
+	@targets=$$(grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' .); \
+	test -n "$$targets" || { echo "there is no fuzz target"; exit 1; }; \
+	echo "$$targets" | sed 's/:func / /' | while read -r file target; do \
+		echo "$$target in $$(dirname "$$file")"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
+	done
 
 clean:
 	rm -rf bin

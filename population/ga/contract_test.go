@@ -334,7 +334,7 @@ func TestMoreDefectsOfEaoptAreThere(t *testing.T) {
 	})
 }
 
-type failing struct{ plain }
+type failing struct{}
 
 func (failing) Evaluate() (float64, error)         { return 0, errors.New("it crashed") }
 func (failing) Mutate(*rand.Rand)                  {}
