@@ -32,6 +32,16 @@ func (e *HeldError) Error() string {
 // agentDir is an agent's data folder: lock, socket and journal.
 func (l *Lab) agentDir(name string) string { return filepath.Join(l.Home, "agents", name) }
 
+// holder is who holds an agent's lock, or held it last; empty where nobody did, or
+// is only just writing its name.
+func (l *Lab) holder(name string) (h Holder) {
+	data, err := os.ReadFile(filepath.Join(l.agentDir(name), "guard.lock"))
+	if err != nil || json.Unmarshal(data, &h) != nil {
+		return Holder{}
+	}
+	return h
+}
+
 // lock takes an agent's lock: only its holder changes the agent's refs or journal.
 // It ends with the process (flock(2)). The error is a *HeldError if somebody else
 // has it.
@@ -50,11 +60,7 @@ func (l *Lab) lock(name, socket string) (release func(), err error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("locking %s: %w", path, err)
 		}
-		held := &HeldError{Dir: dir}
-		if data, err := os.ReadFile(path); err == nil {
-			_ = json.Unmarshal(data, &held.Holder) // it may be writing just now
-		}
-		return nil, held
+		return nil, &HeldError{dir, l.holder(name)}
 	}
 	data, err := json.Marshal(Holder{os.Getpid(), name, socket})
 	if err == nil {

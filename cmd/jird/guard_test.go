@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -15,21 +16,27 @@ import (
 func (p *place) served(args ...string) *exec.Cmd {
 	p.t.Helper()
 	c := p.command(append([]string{"serve"}, args...)...)
-	c.Stderr = os.Stderr
+	said, err := c.StderrPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	if err := c.Start(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		if _, err := os.Stat(filepath.Join(p.home, "agents", "notes", "guard.sock")); err == nil {
-			return c
+	listens := make(chan bool, 1)
+	go func() {
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			if strings.Contains(lines.Text(), "is served at") {
+				listens <- true
+			}
 		}
-		if time.Now().After(deadline) {
-			p.t.Fatal("the guard does not listen")
-		}
-		time.Sleep(20 * time.Millisecond)
+		close(listens)
+	}()
+	if !<-listens {
+		p.t.Fatal("the guard ended before it listened")
 	}
+	return c
 }
 
 func (p *place) call(request string, args ...string) string {
