@@ -444,7 +444,7 @@ func (s *Spec) search(g *population.Grammar) ga.Config {
 	return ga.Config{
 		Grammar: g, Seed: s.Seed, Islands: c.Islands, Population: c.Population, Generations: c.Generations,
 		MigrateEvery: c.MigrateEvery, Migrants: c.Migrants, Selection: c.Selection, Elites: c.Elites, Operators: c.Operators,
-		Best: 20, Control: control(c.Control),
+		Best: 100, Control: control(c.Control),
 	}
 }
 

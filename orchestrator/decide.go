@@ -18,7 +18,7 @@ const decisionNumber = 1
 
 // finalists is how many of the best are compared on the validation cases: the
 // best on the training cases alone is mostly the luckiest.
-const finalists = 20
+const finalists = 100
 
 // shrinkRounds bounds the simplification of the nominee.
 const shrinkRounds = 40

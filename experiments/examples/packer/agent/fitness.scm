@@ -85,7 +85,7 @@
 
 ;; The inner loop is compiled without checks, so they are made here.
 (define (checked-items capacity items)
-  (if (not (and (integer? capacity) (exact? capacity) (< 0 capacity 1000000000000)))
+  (if (not (and (integer? capacity) (exact? capacity) (< 0 capacity)))
       (error "a case's capacity must be a positive integer, not" capacity))
   (if (not (and (vector? items) (< 0 (vector-length items))))
       (error "a case's items must be a vector of at least one size"))
