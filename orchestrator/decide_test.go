@@ -9,6 +9,8 @@ import (
 
 	"jird/orchestrator/promote"
 	"jird/population"
+	"jird/snapshots"
+	"jird/snapshots/sexpr"
 )
 
 // alone is (f case) over the case, with a failure where a case asks for one.
@@ -41,7 +43,7 @@ func TestEachIsTheSameInAnyOrder(t *testing.T) {
 	}
 }
 
-// judged compares x+WINNER with x as the incumbent on 60 cases.
+// judged compares a winner with x as the incumbent on 60 cases.
 func judged(t *testing.T, referee, winner string) *Decision {
 	t.Helper()
 	p := openPool(t, referee, 20*time.Second, 60, 4)
@@ -97,5 +99,45 @@ func TestCaseOrderIsAPermutationBySeed(t *testing.T) {
 		if i != v {
 			t.Fatalf("%v", a)
 		}
+	}
+}
+
+// confirmed is what becomes of a promotion of x-50 whose image holds POLICY.
+func confirmed(t *testing.T, policy string) *Decision {
+	t.Helper()
+	vault, err := snapshots.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer vault.Close()
+	const referee = `(define (fitness-cases recipe count seed) (let loop ((i count) (l '())) (if (= i 0) l (loop (- i 1) (cons (cons (number->string i) i) l)))))
+(define (fitness-score case) (cons (+ 100 (f case)) 10))`
+	id, err := vault.Put(snapshots.Image{Name: "a", Files: []snapshots.File{
+		{Path: "agent.scm", Data: []byte("(define (agent-handle r) r)")}, {Path: "fitness.scm", Data: []byte(referee)}, {Path: "p.scm", Data: []byte("(define (f x) " + policy + ")")},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{Deps: Deps{Vault: vault}, Plan: Plan{Evolved: "p.scm", Fuel: 1000, Workers: 2, Holdout: Cases{Count: 20, Recipe: sexpr.List{}}, Sandbox: openOptions(t)}}
+	r.Search.Grammar = grammar(t)
+	d := &Decision{WinnerImage: string(id), Stop: promote.Better}
+	order := []int{4, 0, 9}
+	for _, c := range order {
+		score := population.Score{Num: 100 + float64(c+1) - 50, Den: 10}
+		d.Observations = append(d.Observations, promote.Observation{Case: "c", Winner: population.Outcome{Status: population.OK, Scores: []population.Score{score}}})
+	}
+	if err := r.confirm(t.Context(), d, order); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// What goes live is what was judged: an image that scores otherwise is refused.
+func TestConfirm(t *testing.T) {
+	if d := confirmed(t, "(+ x -50)"); d.Stop != promote.Better {
+		t.Errorf("%s: %s", d.Stop, d.Reason)
+	}
+	if d := confirmed(t, "(+ x -49)"); d.Stop != promote.Vetoed || !strings.Contains(d.Reason, "vetoed: image: on case c") {
+		t.Errorf("%s: %s", d.Stop, d.Reason)
 	}
 }

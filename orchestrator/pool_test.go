@@ -38,8 +38,8 @@ func grammar(t testing.TB) *population.Grammar {
 	}
 }
 
-// bench opens a pool over a referee that is given as source.
-func openPool(t testing.TB, referee string, wall time.Duration, cases, shadows int) *Pool {
+// openOptions isolates fully, or skips the test.
+func openOptions(t testing.TB) sandbox.Options {
 	t.Helper()
 	r, err := sandbox.FindRuntime(context.Background(), "auto")
 	if err != nil {
@@ -48,10 +48,17 @@ func openPool(t testing.TB, referee string, wall time.Duration, cases, shadows i
 	if _, err := isolation.Decide(isolation.Policy{Level: isolation.Full}, isolation.Probe()); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
-	o := sandbox.Options{
-		Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: wall,
+	return sandbox.Options{
+		Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: 20 * time.Second,
 		Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
 	}
+}
+
+// openPool opens a pool over a referee that is given as source.
+func openPool(t testing.TB, referee string, wall time.Duration, cases, shadows int) *Pool {
+	t.Helper()
+	o := openOptions(t)
+	o.Wall = wall
 	im := sandbox.Image{Files: []sandbox.Source{{Name: "fitness.scm", Code: []byte(referee)}}}
 	g := grammar(t)
 	one, err := g.Parse([]byte("x"))
