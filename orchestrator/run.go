@@ -174,6 +174,7 @@ func (r *run) carryOut(ctx context.Context, from *Stored) (*Result, error) {
 	if err := r.preflight(ctx, train); err != nil {
 		return nil, err
 	}
+	r.started = time.Now() // compiling is not searching
 	state, err := r.search(ctx, train, from)
 	if err != nil {
 		return nil, err

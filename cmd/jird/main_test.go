@@ -127,7 +127,7 @@ func (p *place) small(args ...string) map[string]any {
 
 func (p *place) shrinkExperiment() {
 	p.t.Helper()
-	p.edit("p/experiment.yaml", "population: 200", "population: 25", "count: 40,", "count: 10,", "count: 500", "count: 40")
+	p.edit("p/experiment.yaml", "population: 100", "population: 25", "count: 40,", "count: 10,", "count: 500", "count: 40")
 }
 
 func (p *place) edit(name string, pairs ...string) {
