@@ -40,7 +40,7 @@ type Exit struct {
 	Code      int            // exit status, -1 if a signal ended it
 	Signal    syscall.Signal // 0 if none
 	CPU       time.Duration  // user and system
-	MaxRSS    int64          // bytes, shared pages counted
+	MaxRSS    int64          // bytes, shared pages counted; of a spawned shadow, at least this program's own at the fork
 	Stdout    string         // at most the limit of the engine
 	Stderr    string
 	Truncated bool // some output was dropped

@@ -336,7 +336,9 @@ func emptyDir(path string) error {
 // came of it.
 func (z *Zygote) Close() {
 	_ = z.fail(ErrClosed)
+	z.mu.Lock() // a fork under way must be adopted, or nobody would wait for its child
 	_ = z.control.Close()
+	z.mu.Unlock()
 	z.proc.kill()
 	z.live.close()
 	if z.home == 0 {

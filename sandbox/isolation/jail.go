@@ -209,6 +209,9 @@ func unpack(image io.Reader, dir string) error {
 		if err != nil {
 			return err
 		}
+		if header.Typeflag != tar.TypeReg {
+			return fmt.Errorf("%s is not a plain file", header.Name)
+		}
 		if err := root.MkdirAll(filepath.Dir(header.Name), 0o755); err != nil {
 			return err
 		}

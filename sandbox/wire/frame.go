@@ -111,11 +111,20 @@ func readBody(r io.Reader, size int) ([]byte, error) {
 	return body, nil
 }
 
-// limitItems counts at least as many items as the reader will make of a text.
-// To do so it must see text in quotes or bars, and characters, just as the
-// reader does; comments, which nobody writes into a frame, are refused.
 func limitItems(text []byte) error {
-	items, token := 0, false // inside an atom
+	items, err := countItems(text)
+	if err == nil && items > MaxItems {
+		err = fmt.Errorf("more than %d items", MaxItems)
+	}
+	return err
+}
+
+// countItems counts at least as many items as the reader will make of a text,
+// without taking memory. To do so it must see text in quotes or bars, and
+// characters, just as the reader does; comments, which nobody writes into a
+// frame, are refused.
+func countItems(text []byte) (items int, err error) {
+	token := false // inside an atom
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == '"' || c == '|':
@@ -127,9 +136,9 @@ func limitItems(text []byte) error {
 				}
 			}
 		case c == ';':
-			return fmt.Errorf("a comment at byte %d", i)
+			return 0, fmt.Errorf("a comment at byte %d", i)
 		case c == '#' && !token && i+1 < len(text) && (text[i+1] == ';' || text[i+1] == '|'):
-			return fmt.Errorf("a comment at byte %d", i)
+			return 0, fmt.Errorf("a comment at byte %d", i)
 		case c == '#' && !token && i+2 < len(text) && text[i+1] == '\\':
 			items++
 			token = true
@@ -146,11 +155,8 @@ func limitItems(text []byte) error {
 			items++
 			token = true
 		}
-		if items > MaxItems {
-			return fmt.Errorf("more than %d items", MaxItems)
-		}
 	}
-	return nil
+	return items, nil
 }
 
 var separators = []byte(" \n\t\r\f()[]{}'`,")
