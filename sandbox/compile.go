@@ -26,7 +26,11 @@ type Compiler struct {
 	mu sync.Mutex // one compilation at a time: it takes both cores as it is
 }
 
-const compileLimit = 120 * time.Second
+// What one source may take, in time and in bytes of compiled code.
+const (
+	compileLimit = 120 * time.Second
+	objectLimit  = 64 << 20
+)
 
 // Object returns the compiled form of a source and the file name that it must
 // have: Gambit finds a module's entry by it.
@@ -95,9 +99,9 @@ func (c *Compiler) compile(ctx context.Context, s Source, name string) ([]byte, 
 	// The object goes to stdout, what gsc and the C compiler say to stderr.
 	script := `t=$(mktemp -d) && cd "$t" && cp "$2/source.scm" . && "$1" -:f8,-8 -i "$2/compile.scm" 1>&2 </dev/null && cat "$3"; s=$?; rm -rf "$t"; exit $s`
 	argv := []string{"/bin/sh", "-c", script, "compile", c.Runtime.Compiler, isolation.ImageDir, name}
-	var object bytes.Buffer
+	object := &tail{limit: objectLimit}
 	said := &tail{limit: 4096}
-	p, err := start(jail, build, argv, nil, &object, said, true)
+	p, err := start(jail, build, argv, nil, object, said, true)
 	if err != nil {
 		return nil, fmt.Errorf("compiling %s: %w", s.Name, err)
 	}
@@ -114,7 +118,10 @@ func (c *Compiler) compile(ctx context.Context, s Source, name string) ([]byte, 
 	if p.err != nil {
 		return nil, &LoadError{Step: s.Name, Message: compileMessage(said.String(), s.Name)}
 	}
-	return object.Bytes(), nil
+	if object.cut {
+		return nil, &LoadError{Step: s.Name, Message: fmt.Sprintf("the compiled code has more than %d bytes", objectLimit)}
+	}
+	return object.data, nil
 }
 
 // compileScript has gsc say what it cannot read: by itself it loses the message,

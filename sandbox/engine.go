@@ -17,7 +17,8 @@ type Engine interface {
 	Start(ctx context.Context) (*Shadow, error)
 	// Cases are the names of the image's cases, in order.
 	Cases() []string
-	// Close ends the engine; the shadows must have been closed before.
+	// Close ends the engine and all its shadows. It may be called at any time, more
+	// than once; what is under way ends with an error.
 	Close()
 }
 
@@ -80,21 +81,35 @@ func (o Options) argv(plan isolation.Plan) []string {
 	return []string{o.Runtime.Interpreter, o.Runtime.options(plan.Heap), isolation.ImageDir + "/boot.scm"}
 }
 
-// readReady waits for the first frame of a started process: the names of its
-// cases, or why it could not load.
+// readReady reads the first frames of a started process: (loading STEP) before
+// each step, then the names of its cases, or why it could not load.
 func readReady(ctx context.Context, conn *os.File, wall time.Duration) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, wall)
+	load, cancel := context.WithTimeout(ctx, wall)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(load, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	frame, err := wire.Read(conn)
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("loading the agent took longer than %v; raise limits.wall or look for a loop at top level: %w", wall, ctx.Err())
+	for step := "boot"; ; {
+		frame, err := wire.Read(conn)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case load.Err() != nil:
+			return nil, &LoadError{Step: step, Message: fmt.Sprintf("not loaded within %v; look for a loop at top level, or raise limits.wall", wall)}
+		case err != nil:
+			return nil, err
+		}
+		list, _ := frame.(sexpr.List)
+		if len(list) != 2 || !sexpr.Equal(list[0], symbol("loading")) {
+			return readCases(list)
+		}
+		if name, ok := list[1].(sexpr.String); ok {
+			step = string(name)
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	list, _ := frame.(sexpr.List)
+}
+
+// readCases reads (failed STEP MESSAGE) or (ready VERSION SYSTEM (NAME ...)).
+func readCases(list sexpr.List) ([]string, error) {
 	if len(list) == 3 && sexpr.Equal(list[0], symbol("failed")) {
 		step, _ := list[1].(sexpr.String)
 		message, _ := list[2].(sexpr.String)

@@ -27,6 +27,7 @@ type Shadow struct {
 	frames *os.File
 	stdout *tail
 	stderr *tail
+	output [2]*os.File // our ends of its stdout and stderr
 	pipes  sync.WaitGroup
 	exited chan struct{} // closed when the process has been reaped and its output read
 	exit   Exit
@@ -39,7 +40,7 @@ type Exit struct {
 	Code      int            // exit status, -1 if a signal ended it
 	Signal    syscall.Signal // 0 if none
 	CPU       time.Duration  // user and system
-	MaxRSS    int64          // bytes, shared pages counted
+	MaxRSS    int64          // bytes, shared pages counted; of a spawned shadow, at least this program's own at the fork
 	Stdout    string         // at most the limit of the engine
 	Stderr    string
 	Truncated bool // some output was dropped
@@ -125,33 +126,40 @@ func (c *channels) closeAll() {
 	}
 }
 
-// adopt makes a shadow of a child process. From here on exactly one goroutine
-// waits for it.
-func adopt(proc *os.Process, slot int, c *channels, output int, limit time.Duration, onExit func()) *Shadow {
+// adopt makes a shadow of a child process, and has it counted among live until
+// it has ended. From here on exactly one goroutine waits for it.
+func adopt(proc *os.Process, slot int, c *channels, o Options, live *children, onExit func()) *Shadow {
 	s := &Shadow{
-		PID: proc.Pid, Slot: slot, proc: proc, frames: c.frames, limit: limit,
-		stdout: &tail{limit: output}, stderr: &tail{limit: output},
-		exited: make(chan struct{}), onExit: onExit,
+		PID: proc.Pid, Slot: slot, proc: proc, frames: c.frames, limit: o.Wall,
+		stdout: &tail{limit: o.Output}, stderr: &tail{limit: o.Output},
+		output: [2]*os.File{c.stdout, c.stderr},
+		exited: make(chan struct{}),
 	}
-	for _, p := range []struct {
-		from *os.File
-		to   *tail
-	}{{c.stdout, s.stdout}, {c.stderr, s.stderr}} {
+	s.onExit = func() { onExit(); live.remove(s) }
+	for i, to := range []*tail{s.stdout, s.stderr} {
 		s.pipes.Add(1)
 		go func() {
 			defer s.pipes.Done()
-			defer p.from.Close()
+			defer s.output[i].Close()
 			// All of it is read, so that a flood blocks only its author for a moment
 			// and not for ever; what is over the limit is dropped.
-			_, _ = io.Copy(p.to, p.from)
+			_, _ = io.Copy(to, s.output[i])
 		}()
 	}
 	go s.reap()
 	return s
 }
 
+// drainGrace is how long output may still be read after its author's death: all
+// of it is there already. Without a bound, whoever else holds the pipe open,
+// such as a hostile zygote, could keep a dead shadow from being reported.
+const drainGrace = time.Second
+
 func (s *Shadow) reap() {
 	state, err := s.proc.Wait()
+	for _, f := range s.output {
+		_ = f.SetReadDeadline(time.Now().Add(drainGrace))
+	}
 	s.pipes.Wait()
 	s.exit = Exit{Code: -1, Stdout: s.stdout.String(), Stderr: s.stderr.String(), Truncated: s.stdout.cut || s.stderr.cut}
 	if err == nil {
@@ -164,9 +172,7 @@ func (s *Shadow) reap() {
 			s.exit.MaxRSS = usage.Maxrss << 10
 		}
 	}
-	if s.onExit != nil {
-		s.onExit()
-	}
+	s.onExit()
 	close(s.exited)
 }
 
@@ -182,15 +188,16 @@ func (s *Shadow) CPU() time.Duration {
 }
 
 // Ask sends a request and returns the answer. The deadline is the engine's or
-// ctx's, whichever is first. The error is ctx.Err() when ctx was cancelled, else
-// a *Failure; in both cases the shadow is closed.
+// ctx's, whichever is first. The error wraps wire.ErrUnsendable when the request
+// cannot be sent, and then the shadow is as before. It is ctx.Err() when ctx was
+// cancelled, else a *Failure; in both cases the shadow is closed.
 func (s *Shadow) Ask(ctx context.Context, request sexpr.Value) (sexpr.Value, error) {
 	cpu, begin := s.CPU(), time.Now()
 	ask, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	answer, err := s.exchange(ask, request)
-	if err == nil {
-		return answer, nil
+	if err == nil || errors.Is(err, wire.ErrUnsendable) {
+		return answer, err
 	}
 	used := s.CPU() - cpu
 	wall := time.Since(begin)
@@ -215,11 +222,34 @@ func (s *Shadow) exchange(ctx context.Context, request sexpr.Value) (sexpr.Value
 	stop := context.AfterFunc(ctx, func() { _ = s.frames.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if request != nil {
+		if err := s.silent(); err != nil {
+			return nil, err
+		}
 		if err := wire.Write(s.frames, request); err != nil {
 			return nil, err
 		}
 	}
 	return wire.Read(s.frames)
+}
+
+// silent refuses a shadow that has said something unasked: it would be taken
+// for the answer to what is asked next.
+func (s *Shadow) silent() error {
+	raw, err := s.frames.SyscallConn()
+	if err != nil {
+		return err
+	}
+	unasked := 0
+	if err := raw.Control(func(fd uintptr) {
+		var b [1]byte
+		unasked, _, _ = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	}); err != nil {
+		return err
+	}
+	if unasked > 0 {
+		return fmt.Errorf("%w: an answer before the request", wire.ErrGarbage)
+	}
+	return nil
 }
 
 // greet reads the hello and, where it should be confined, refuses a shadow that

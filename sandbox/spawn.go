@@ -12,12 +12,16 @@ import (
 )
 
 // Spawner starts a fresh process for every shadow: the engine for machines
-// where no zygote can be compiled. The same frames, the same limits; the image
-// folder stays readable to the shadow, since it must load it confined.
+// where no zygote can be compiled. The same frames, and the same limits with two
+// differences. Without a C part nothing can be given up after loading, so the
+// shadow can go on reading what the runtime was started from: the image and the
+// system's own files (/usr, /lib, /bin, read-only; not /etc, /home, /root, /proc
+// or /var). And an agent's C code cannot be loaded.
 type Spawner struct {
 	options Options
 	image   Image
 	cases   []string
+	live    children
 
 	mu    sync.Mutex
 	first *Shadow // started by OpenSpawner, for the first Start
@@ -41,11 +45,17 @@ func (sp *Spawner) Cases() []string { return sp.cases }
 
 // Start implements Engine.
 func (sp *Spawner) Start(ctx context.Context) (*Shadow, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	sp.mu.Lock()
 	first := sp.first
 	sp.first = nil
 	sp.mu.Unlock()
 	if first != nil {
+		if !sp.live.add(first) {
+			return nil, ErrClosed
+		}
 		return first, nil
 	}
 	s, _, err := sp.spawn(ctx)
@@ -74,7 +84,11 @@ func (sp *Spawner) spawn(ctx context.Context) (*Shadow, []string, error) {
 		return nil, nil, err
 	}
 	c.closeTheirs()
-	s := adopt(p.cmd.Process, 0, c, o.Output, o.Wall, p.cleanup)
+	s := adopt(p.cmd.Process, 0, c, o, &sp.live, p.cleanup)
+	if !sp.live.add(s) {
+		s.Kill()
+		return nil, nil, ErrClosed
+	}
 	cases, err := readReady(ctx, s.frames, o.Wall)
 	if err == nil {
 		err = s.greet(ctx, plan.Level == isolation.Full)
@@ -91,11 +105,4 @@ func (sp *Spawner) spawn(ctx context.Context) (*Shadow, []string, error) {
 }
 
 // Close implements Engine.
-func (sp *Spawner) Close() {
-	sp.mu.Lock()
-	defer sp.mu.Unlock()
-	if sp.first != nil {
-		sp.first.Close()
-		sp.first = nil
-	}
-}
+func (sp *Spawner) Close() { sp.live.close() }

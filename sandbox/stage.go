@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -31,9 +32,20 @@ type stageOrder struct {
 }
 
 // Stage turns this process into a jailed one if it was started as such, and
-// then never returns. Otherwise it does nothing. Call it first in main.
+// then never returns. Otherwise it only keeps inherited descriptors from the
+// programs that will be started. Call it first in main.
 func Stage() {
-	if len(os.Args) == 0 || os.Args[0] != stageName {
+	stage := len(os.Args) > 0 && os.Args[0] == stageName
+	first := uint(3)
+	if stage {
+		first = stageInput
+	}
+	// What this program was started with is not for those that it starts.
+	if err := unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil && stage {
+		fmt.Fprintf(os.Stderr, "jird: stage: marking descriptors: %v\n", err)
+		os.Exit(stageFailed)
+	}
+	if !stage {
 		return
 	}
 	fmt.Fprintf(os.Stderr, "jird: stage: %v\n", becomeJailed())
@@ -54,12 +66,7 @@ func becomeJailed() error {
 	if err := json.Unmarshal(line, &order); err != nil {
 		return fmt.Errorf("reading the order: %w", err)
 	}
-	unix.CloseOnExec(stageInput)
-	if err := order.Jail.Enter(bytes.NewReader(image)); err != nil {
-		return err
-	}
-	err = unix.Exec(order.Argv[0], order.Argv, jailedEnv)
-	return fmt.Errorf("starting %s: %w", order.Argv[0], err)
+	return order.Jail.Enter(bytes.NewReader(image), order.Argv, jailedEnv)
 }
 
 // jailedEnv is all that a jailed process learns of the host's environment.
@@ -105,6 +112,7 @@ func start(jail isolation.Jail, build func(dir string) (*packed, error), argv []
 	p.cmd.Env = jailedEnv
 	p.cmd.SysProcAttr = jail.Plan.ProcAttr(jail.Role == isolation.Compiler)
 	p.cmd.ExtraFiles = extra
+	p.cmd.WaitDelay = drainGrace
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	if err := p.run(input); err != nil {
 		p.cleanup()

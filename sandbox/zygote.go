@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"jird/sandbox/isolation"
+	"jird/sandbox/wire"
 	"jird/snapshots/sexpr"
 )
 
@@ -26,9 +28,20 @@ type Zygote struct {
 	said    *tail
 	slots   chan int // free workspaces; nil without any
 
+	key  uint64   // what the zygote must know to fork
+	home uint64   // its network namespace, which only its own shadows share
+	live children // the shadows
+
 	mu      sync.Mutex // one fork at a time on the control channel
 	control *os.File
+
+	once   sync.Once
+	broken error         // why no shadow can be started any more, once down is closed
+	down   chan struct{} // closed by fail
 }
+
+// ErrClosed is returned by Start of an engine that has been closed.
+var ErrClosed = errors.New("the engine is closed")
 
 var _ Engine = (*Zygote)(nil)
 
@@ -54,27 +67,49 @@ func OpenZygote(ctx context.Context, o Options, im Image) (*Zygote, error) {
 	if err := unix.SetNonblock(pair[0], true); err != nil {
 		return nil, err
 	}
-	z := &Zygote{options: o, plan: plan, said: &tail{limit: o.Output}, control: os.NewFile(uintptr(pair[0]), "zygote control")}
+	z := &Zygote{options: o, plan: plan, said: &tail{limit: o.Output}, control: os.NewFile(uintptr(pair[0]), "zygote control"), down: make(chan struct{})}
+	var key [8]byte
+	if _, err := rand.Read(key[:]); err != nil {
+		return nil, err
+	}
+	z.key = binary.NativeEndian.Uint64(key[:])
 	slots := 0
 	if plan.Workspace > 0 {
 		slots = o.Slots
 		z.slots = make(chan int, slots)
-		for slot := range slots {
-			z.slots <- slot
-		}
 	}
 	build := func(dir string) (*packed, error) { return z.pack(ctx, im, dir) }
-	z.proc, err = start(o.jail(plan, isolation.Zygote, slots), build, o.argv(plan), []*os.File{boot.theirs[0], theirs}, z.said, z.said, true)
+	jail := o.jail(plan, isolation.Zygote, slots)
+	jail.ForkKey = z.key
+	z.proc, err = start(jail, build, o.argv(plan), []*os.File{boot.theirs[0], theirs}, z.said, z.said, true)
 	if err != nil {
 		z.control.Close()
 		return nil, err
 	}
 	boot.closeTheirs()
-	if z.cases, err = readReady(ctx, boot.frames, o.Wall); err != nil {
+	if err := z.ready(ctx, boot.frames); err != nil {
 		z.Close()
 		return nil, z.explain(err)
 	}
+	for slot := range slots {
+		z.free(slot) // emptied of what the agent's code may have left while it loaded
+	}
 	return z, nil
+}
+
+// ready waits until the image is loaded, and sees that nothing but the zygote
+// came of it.
+func (z *Zygote) ready(ctx context.Context, frames *os.File) (err error) {
+	if z.cases, err = readReady(ctx, frames, z.options.Wall); err != nil || z.plan.Level == isolation.None {
+		return err
+	}
+	if z.home, err = network(z.PID()); err != nil {
+		return fmt.Errorf("looking at the zygote's namespaces: %w", err)
+	}
+	if extra := inNetwork(z.home); len(extra) != 1 {
+		return fmt.Errorf("%w: %d processes after loading, one was expected", wire.ErrGarbage, len(extra))
+	}
+	return nil
 }
 
 func (z *Zygote) pack(ctx context.Context, im Image, dir string) (*packed, error) {
@@ -126,19 +161,22 @@ func (z *Zygote) Cases() []string { return z.cases }
 // PID is the zygote's process.
 func (z *Zygote) PID() int { return z.proc.cmd.Process.Pid }
 
-// Start forks a shadow.
+// Start forks a shadow. If the images have workspaces and all are in use, it
+// waits for one. An error other than ctx's is for good: the zygote is gone or
+// not to be trusted, and a new engine must be opened.
 func (z *Zygote) Start(ctx context.Context) (*Shadow, error) {
 	slot := 0
 	if z.slots != nil {
 		select {
 		case slot = <-z.slots:
+		case <-z.down:
+			return nil, z.broken
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
-	s, err := z.fork(slot)
+	s, err := z.fork(ctx, slot)
 	if err != nil {
-		z.free(slot)
 		return nil, fmt.Errorf("forking a shadow: %w", err)
 	}
 	if err := s.greet(ctx, z.plan.Level == isolation.Full); err != nil {
@@ -147,37 +185,91 @@ func (z *Zygote) Start(ctx context.Context) (*Shadow, error) {
 	return s, nil
 }
 
-func (z *Zygote) fork(slot int) (*Shadow, error) {
+func (z *Zygote) fork(ctx context.Context, slot int) (s *Shadow, err error) {
+	defer func() {
+		if s == nil {
+			z.free(slot)
+		}
+	}()
 	c, err := newChannels()
 	if err != nil {
 		return nil, err
 	}
-	pid, err := z.request(slot, c)
+	proc, err := z.request(ctx, slot, c)
 	c.closeTheirs()
 	if err != nil {
 		c.closeAll()
 		return nil, err
 	}
-	// Nobody else waits for our children, so the id cannot have been reused.
-	proc, err := os.FindProcess(pid)
-	if err != nil {
-		c.closeAll()
-		return nil, err
+	s = adopt(proc, slot, c, z.options, &z.live, func() { z.free(slot) })
+	if !z.live.add(s) {
+		s.Kill()
+		return s, ErrClosed
 	}
-	return adopt(proc, slot, c, z.options.Output, z.options.Wall, func() { z.free(slot) }), nil
+	return s, nil
 }
 
-// forkDeadline bounds the wait for a zygote's answer: it takes a millisecond.
+// fail makes every later Start fail with err.
+func (z *Zygote) fail(err error) error {
+	z.once.Do(func() {
+		z.broken = err
+		close(z.down)
+	})
+	return z.broken
+}
+
+// forkDeadline bounds, with the engine's own, the wait for a zygote's answer: it
+// takes a millisecond.
 const forkDeadline = 10 * time.Second
 
-func (z *Zygote) request(slot int, c *channels) (int, error) {
+// request has the zygote fork, once. An exchange that did not end leaves an
+// answer under way that would be taken for the next one's, so then no other is
+// begun; for the same reason ctx cannot interrupt it.
+func (z *Zygote) request(ctx context.Context, slot int, c *channels) (*os.Process, error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if err := z.control.SetDeadline(time.Now().Add(forkDeadline)); err != nil {
+	select {
+	case <-z.down:
+		return nil, z.broken
+	default:
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	pid, err := z.exchange(slot, c)
+	if err != nil {
+		return nil, z.fail(fmt.Errorf("%w; the zygote does not serve any more%s", err, quoted(z.said.String())))
+	}
+	if pid < 0 {
+		return nil, fmt.Errorf("the zygote's clone failed: %w", syscall.Errno(-pid))
+	}
+	// The number comes from a process that has run the agent's code: it must not
+	// make jird kill whom it likes. A process of the zygote's own network can only
+	// be the zygote, or come from it; then the id cannot be reused, for nobody
+	// else waits for our children.
+	proc, err := os.FindProcess(int(pid))
+	if err != nil {
+		return nil, z.fail(err)
+	}
+	if z.plan.Level == isolation.None {
+		return proc, nil
+	}
+	if home, err := network(int(pid)); err != nil || home != z.home || int(pid) == z.PID() {
+		_ = proc.Release()
+		return nil, z.fail(fmt.Errorf("%w: the zygote named process %d, which is not its shadow", wire.ErrGarbage, pid))
+	}
+	return proc, nil
+}
+
+// exchange sends one request, (slot, key) with the shadow's descriptors, and
+// reads the process id, or the negative errno of clone.
+func (z *Zygote) exchange(slot int, c *channels) (int64, error) {
+	if err := z.control.SetDeadline(time.Now().Add(min(forkDeadline, z.options.Wall))); err != nil {
 		return 0, err
 	}
-	var message [4]byte
-	binary.NativeEndian.PutUint32(message[:], uint32(slot))
+	var message [16]byte
+	binary.NativeEndian.PutUint64(message[:8], z.key)
+	binary.NativeEndian.PutUint64(message[8:], uint64(slot))
 	rights := unix.UnixRights(int(c.theirs[0].Fd()), int(c.theirs[1].Fd()), int(c.theirs[2].Fd()))
 	raw, err := z.control.SyscallConn()
 	if err != nil {
@@ -185,7 +277,7 @@ func (z *Zygote) request(slot int, c *channels) (int, error) {
 	}
 	var sent error
 	if err := raw.Write(func(fd uintptr) bool {
-		sent = unix.Sendmsg(int(fd), message[:], rights, nil, 0)
+		sent = unix.Sendmsg(int(fd), message[:], rights, nil, unix.MSG_NOSIGNAL)
 		return !errors.Is(sent, unix.EAGAIN)
 	}); err != nil {
 		return 0, err
@@ -197,11 +289,7 @@ func (z *Zygote) request(slot int, c *channels) (int, error) {
 	if _, err := io.ReadFull(z.control, reply[:]); err != nil {
 		return 0, fmt.Errorf("waiting for the zygote: %w", err)
 	}
-	pid := int64(binary.NativeEndian.Uint64(reply[:]))
-	if pid < 0 {
-		return 0, fmt.Errorf("the zygote's clone failed: %w", syscall.Errno(-pid))
-	}
-	return int(pid), nil
+	return int64(binary.NativeEndian.Uint64(reply[:])), nil
 }
 
 // free makes a workspace empty and available. A shadow could not leave it, so
@@ -211,7 +299,8 @@ func (z *Zygote) free(slot int) {
 		return
 	}
 	if err := emptyDir(z.Workspace(slot)); err != nil {
-		return // a slot that cannot be emptied is not used again
+		_ = z.fail(fmt.Errorf("emptying workspace %d: %w", slot, err))
+		return
 	}
 	z.slots <- slot
 }
@@ -243,10 +332,26 @@ func emptyDir(path string) error {
 	return err
 }
 
-// Close implements Engine.
+// Close implements Engine. It ends the zygote, its shadows, and whatever else
+// came of it.
 func (z *Zygote) Close() {
-	z.mu.Lock()
-	defer z.mu.Unlock()
+	_ = z.fail(ErrClosed)
+	z.mu.Lock() // a fork under way must be adopted, or nobody would wait for its child
 	_ = z.control.Close()
+	z.mu.Unlock()
 	z.proc.kill()
+	z.live.close()
+	if z.home == 0 {
+		return
+	}
+	for range 100 { // what forks while it is being killed has more than one life
+		strays := inNetwork(z.home)
+		if len(strays) == 0 {
+			return
+		}
+		for _, pid := range strays {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			_, _ = unix.Wait4(pid, nil, 0, nil)
+		}
+	}
 }

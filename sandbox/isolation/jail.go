@@ -2,6 +2,8 @@ package isolation
 
 import (
 	"archive/tar"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +11,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"syscall"
+	"unsafe"
 
 	landlock "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
@@ -34,6 +38,7 @@ type Jail struct {
 	System  []string // folders and files of the host to see read-only, e.g. /usr
 	Program string   // the runtime, the only file that a Server may execute
 	Slots   int      // writable workspaces to prepare, if the plan has any
+	ForkKey uint64   // what a zygote must know to fork, told with each request only
 }
 
 // ImageDir is where the image appears in a jail; workspaces are folders of
@@ -44,18 +49,25 @@ const (
 )
 
 // noUser owns every jailed process of a jird that runs as root: an id that no
-// user has, above what distributions and container engines hand out.
+// user has, above what distributions and container engines hand out. Compilers
+// have the next one, for the limit on their number counts processes by user.
 const noUser = 2_000_100_000
+
+func (j Jail) user() int {
+	if j.Role == Compiler {
+		return noUser + 1
+	}
+	return noUser
+}
 
 const lastCapability = 63 // beyond the kernel's, whose number grows
 
 // Enter confines the calling process for good, in a root that holds System, a
-// few devices, and the files of the tar archive image, read-only. It must be
-// the first thing that a process does which was started with Plan.ProcAttr. On
-// error the process must end. Only the calling thread drops its capabilities,
-// so that thread must go on to exec.
-func (j Jail) Enter(image io.Reader) error {
-	runtime.LockOSThread()
+// few devices, and the files of the tar archive image, read-only, and executes
+// argv there. It must be the first thing that a process does which was started
+// with Plan.ProcAttr. It returns only to say why not; then the process must end.
+func (j Jail) Enter(image io.Reader, argv, env []string) error {
+	runtime.LockOSThread() // only this thread is confined, and it is the one that goes on
 	if err := j.buildRoot(image); err != nil {
 		return fmt.Errorf("building the jail's root: %w", err)
 	}
@@ -67,10 +79,10 @@ func (j Jail) Enter(image io.Reader) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("asking to die with jird: %w", err)
 	}
-	if j.Role != Compiler && os.Getppid() != j.Parent {
+	if j.Role != Compiler && os.Getppid() != j.Parent { // a compiler is pid 1, whose parent is 0
 		return errors.New("jird is gone")
 	}
-	return j.restrict()
+	return j.restrict(argv, env)
 }
 
 func (j Jail) buildRoot(image io.Reader) error {
@@ -152,8 +164,9 @@ func (d systemDir) place(root string) error {
 	if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("showing %s: %w", d.path, err)
 	}
-	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV)
-	if err := unix.Mount("", target, "", flags, ""); err != nil {
+	// With all that is mounted below, which a remount would leave as it is.
+	readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if err := unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &readOnly); err != nil {
 		return fmt.Errorf("making %s read-only: %w", d.path, err)
 	}
 	return nil
@@ -195,6 +208,9 @@ func unpack(image io.Reader, dir string) error {
 		}
 		if err != nil {
 			return err
+		}
+		if header.Typeflag != tar.TypeReg {
+			return fmt.Errorf("%s is not a plain file", header.Name)
 		}
 		if err := root.MkdirAll(filepath.Dir(header.Name), 0o755); err != nil {
 			return err
@@ -245,7 +261,7 @@ func pivot(root string, compiler bool) error {
 		if err := os.Mkdir(root+"/tmp", 0o777); err != nil {
 			return err
 		}
-		if err := unix.Mount("jird", root+"/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777,size=256m"); err != nil {
+		if err := unix.Mount("jird", root+"/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=1777,size=256m,nr_inodes=4096"); err != nil {
 			return fmt.Errorf("mounting the compiler's /tmp: %w", err)
 		}
 	}
@@ -279,10 +295,11 @@ func (j Jail) dropPrivileges() error {
 		if err := unix.Setgroups(nil); err != nil {
 			return err
 		}
-		if err := unix.Setresgid(noUser, noUser, noUser); err != nil {
+		id := j.user()
+		if err := unix.Setresgid(id, id, id); err != nil {
 			return err
 		}
-		if err := unix.Setresuid(noUser, noUser, noUser); err != nil {
+		if err := unix.Setresuid(id, id, id); err != nil {
 			return err
 		}
 	}
@@ -298,42 +315,70 @@ func (j Jail) dropPrivileges() error {
 // (capabilities(7)): user 0 is nobody special, and it stays so.
 const secureBits = 1<<0 | 1<<1 | 1<<6 | 1<<7
 
-func (j Jail) restrict() error {
-	if j.Role == Compiler {
-		return nil // it must start programs; the mounts and namespaces hold it
-	}
+func (j Jail) restrict(argv, env []string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}
-	if err := j.landlock(); err != nil {
-		return fmt.Errorf("landlock: %w", err)
+	// A compiler must start programs and write its files; the read-only root and
+	// its own process ids, network and user hold it where Landlock would.
+	if j.Role != Compiler {
+		if err := j.landlock(); err != nil {
+			return fmt.Errorf("landlock: %w", err)
+		}
 	}
-	filter, err := startFilter(j.Role == Zygote)
+	var secret [8]byte
+	if _, err := rand.Read(secret[:]); err != nil {
+		return err
+	}
+	key := binary.NativeEndian.Uint64(secret[:])
+	filter, err := j.startFilter(key)
 	if err != nil {
 		return err
 	}
-	if j.Role == Server {
-		if err := j.limit(); err != nil {
-			return err
-		}
+	run, err := newExec(argv, env)
+	if err != nil {
+		return err
+	}
+	if err := j.limit(); err != nil {
+		return err
 	}
 	if err := install(filter); err != nil {
 		return fmt.Errorf("seccomp: %w", err)
 	}
-	return nil
+	return fmt.Errorf("starting %s: %w", argv[0], run(key))
 }
 
-// limit sets the resource limits and enters the workspace of a process that
+// newExec prepares everything but the call, which carries the key.
+func newExec(argv, env []string) (func(key uint64) error, error) {
+	program, err := unix.BytePtrFromString(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	args, err := syscall.SlicePtrFromStrings(argv)
+	if err != nil {
+		return nil, err
+	}
+	vars, err := syscall.SlicePtrFromStrings(env)
+	if err != nil {
+		return nil, err
+	}
+	return func(key uint64) error {
+		_, _, errno := unix.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&vars[0])), uintptr(key), 0, 0)
+		return errno
+	}, nil
+}
+
+// limit sets the resource limits, and enters the workspace of a process that
 // serves by itself. This Go process may hold more address space than is allowed
 // from then on, so nothing that needs much memory may follow.
 func (j Jail) limit() error {
-	if j.Plan.Workspace > 0 {
+	if j.Role == Server && j.Plan.Workspace > 0 {
 		if err := unix.Chdir(WorkDir + "/0"); err != nil {
 			return err
 		}
 	}
 	debug.SetGCPercent(-1)
-	for _, l := range j.Plan.Rlimits {
+	for _, l := range j.Plan.limits(j.Role) {
 		limit := unix.Rlimit{Cur: uint64(l.Value), Max: uint64(l.Value)}
 		if err := unix.Setrlimit(l.Kind, &limit); err != nil {
 			return fmt.Errorf("setting resource limit %d: %w", l.Kind, err)

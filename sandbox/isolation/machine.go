@@ -1,18 +1,18 @@
 package isolation
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"syscall"
 
-	"github.com/elastic/go-seccomp-bpf"
 	landlock "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 )
 
 // Probe asks the kernel what it offers to this process.
 func Probe() Machine {
-	m := Machine{Root: hasSysAdmin(), Seccomp: seccomp.Supported()}
+	m := Machine{Root: hasSysAdmin(), Seccomp: seccompFilters()}
 	if abi, err := landlock.LandlockGetABIVersion(); err == nil {
 		m.Landlock = abi
 	}
@@ -23,6 +23,12 @@ func Probe() Machine {
 		}
 	}
 	return m
+}
+
+// seccompFilters asks for a filter at no address: a kernel that knows filters
+// answers EFAULT (seccomp(2)).
+func seccompFilters() bool {
+	return errors.Is(unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, 0, 0, 0), unix.EFAULT)
 }
 
 func hasSysAdmin() bool {

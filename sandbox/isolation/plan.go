@@ -85,6 +85,7 @@ const (
 const (
 	defaultHeap  = 64 << 20
 	defaultFiles = 16
+	zygoteFiles  = 64 // the descriptors of a few forks, and of what it loads
 	// RLIMIT_AS is only the backstop behind the runtime's own heap limit: where
 	// it acts alone, a runaway allocation thrashes in the collector for tens of
 	// seconds. The collector copies, so the process may hold the heap twice over
@@ -167,6 +168,26 @@ func rlimits(p Policy, heap int64) []Rlimit {
 	}
 	if p.CPU > 0 {
 		limits = append(limits, Rlimit{rlimitCPU, int64((p.CPU + time.Second - 1) / time.Second)})
+	}
+	return limits
+}
+
+// limits are the resource limits with which a role starts. A zygote's shadows
+// take the plan's; the zygote itself may fork, hold the descriptors of several,
+// and compute for as long as it serves. A compiler runs programs of which none
+// was written for limits as tight as a shadow's.
+func (p Plan) limits(role Role) (limits []Rlimit) {
+	if role == Compiler {
+		return []Rlimit{{rlimitCPU, 120}, {rlimitFSize, 64 << 20}, {rlimitCore, 0}, {rlimitNoFile, 256}, {rlimitNProc, 64}, {rlimitMemlock, 0}, {rlimitAS, 2 << 30}}
+	}
+	for _, l := range p.Rlimits {
+		switch {
+		case role == Zygote && (l.Kind == rlimitNProc || l.Kind == rlimitCPU):
+			continue
+		case role == Zygote && l.Kind == rlimitNoFile:
+			l.Value = max(l.Value, zygoteFiles)
+		}
+		limits = append(limits, l)
 	}
 	return limits
 }

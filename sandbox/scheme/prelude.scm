@@ -415,6 +415,9 @@
   (let* ((out (open-output-u8vector (list char-encoding: 'UTF-8)))
          (body (begin (write datum out) (force-output out) (get-output-u8vector out)))
          (size (u8vector-length body)))
+    (if (> size jird-frame-limit)
+        (jird-fail "an answer of " (number->string size) " bytes is over the limit of "
+                   (number->string jird-frame-limit)))
     (write-u8 (modulo (quotient size 16777216) 256) jird-port)
     (write-u8 (modulo (quotient size 65536) 256) jird-port)
     (write-u8 (modulo (quotient size 256) 256) jird-port)
@@ -511,7 +514,9 @@
   (let ((request (jird-read-frame)))
     (if (not (eof-object? request))
         (begin
-          (jird-write-frame (jird-answer request))
+          (with-exception-catcher
+           (lambda (e) (jird-write-frame (list 'raised (jird-explain e))))
+           (lambda () (jird-write-frame (jird-answer request))))
           (force-output (current-output-port))
           (jird-serve)))))
 
@@ -524,25 +529,29 @@
 
 (define jird-step "boot")           ; what is being done, for the failure's message
 
+(define (jird-step! name)
+  (set! jird-step name)
+  (jird-write-frame (list 'loading name))) ; should it never end, jird knows where
+
 (define (jird-boot! plan)
   (for-each (lambda (entry) (table-set! jird-memory (car entry) (cdr entry)))
             (jird-plan-ref plan 'memory '()))
   (set! jird-sets (jird-plan-ref plan 'sets 0))
   (for-each jird-install! (jird-plan-ref plan 'definitions '()))
   (for-each (lambda (file)          ; (NAME . PATH)
-              (set! jird-step (car file))
+              (jird-step! (car file))
               (load (cdr file)))
             (jird-plan-ref plan 'files '()))
   (let ((recipe (jird-plan-ref plan 'recipe #f))
         (given (jird-plan-ref plan 'given #f)))
-    (set! jird-step "fitness-cases")
+    (jird-step! "fitness-cases")
     (set! jird-fuel 1000000000000)
     (if recipe                      ; (SEED COUNT . RECIPE)
         (set! jird-cases
               (jird-check-cases ((jird-lookup 'fitness-cases) (cddr recipe) (cadr recipe) (car recipe)))))
     (if given (set! jird-cases (jird-check-cases given)))))
 
-;; Never returns. The process answers (ready 1 VERSION CASE-NAMES) or (failed STEP
+;; Never returns. The process says (loading STEP) as it goes on, answers (ready 1 VERSION CASE-NAMES) or (failed STEP
 ;; MESSAGE), then serves: a zygote by forking shadows, of which each says hello,
 ;; any other process by itself.
 (define (jird-main path)

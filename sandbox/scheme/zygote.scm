@@ -1,8 +1,8 @@
 ;; zygote.scm: the C part of a zygote. Defines jird-zygote-loop.
 ;;
 ;; The loop blocks in recvmsg on the control channel (descriptor 4). Each
-;; message asks for one shadow: a slot number, and by SCM_RIGHTS its frame
-;; channel, its stdout and its stderr. The zygote forks with CLONE_PARENT, so the
+;; message asks for one shadow: the key without which the seccomp filter refuses
+;; clone, a slot number, and by SCM_RIGHTS its frame channel, its stdout and its stderr. The zygote forks with CLONE_PARENT, so the
 ;; shadow is a child of jird itself, answers the process id, and waits again. In
 ;; the child the loop isolates the process for good and returns.
 
@@ -154,11 +154,11 @@ static int jz_probe(void)
 static int jz_loop(void)
 {
   for (;;) {
-    int32_t slot;
+    uint64_t request[2]; /* key, slot */
     int fds[3], i;
     int64_t reply;
     char control[CMSG_SPACE(sizeof fds)];
-    struct iovec iov = { &slot, sizeof slot };
+    struct iovec iov = { request, sizeof request };
     struct msghdr msg;
     struct cmsghdr *c;
     ssize_t n;
@@ -167,13 +167,14 @@ static int jz_loop(void)
     msg.msg_control = control; msg.msg_controllen = sizeof control;
     n = recvmsg(JZ_CONTROL, &msg, MSG_CMSG_CLOEXEC);
     if (n < 0 && errno == EINTR) continue;
-    if (n != sizeof slot) _exit(0);
+    if (n != sizeof request) _exit(0);
     c = CMSG_FIRSTHDR(&msg);
     if (!c || c->cmsg_len != CMSG_LEN(sizeof fds)) _exit(99);
     memcpy(fds, CMSG_DATA(c), sizeof fds);
-    reply = syscall(SYS_clone, JZ_CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
-    if (reply == 0) { jz_child(slot, fds); return slot; }
+    reply = syscall(SYS_clone, JZ_CLONE_PARENT | SIGCHLD, 0, 0, 0, request[0]);
     if (reply < 0) reply = -errno;
+    *(volatile uint64_t *) request = 0; /* of no use to a shadow, and not for it */
+    if (reply == 0) { jz_child(request[1], fds); return request[1]; }
     for (i = 0; i < 3; i++) close(fds[i]);
     if (write(JZ_CONTROL, &reply, sizeof reply) != sizeof reply) _exit(98);
   }
@@ -188,6 +189,8 @@ C-END
 (define jird-zygote-wait (c-lambda () int "jz_loop"))
 (define jird-zygote-probe (c-lambda () int "jz_probe"))
 
+(define jird-zygote-workspaces? #f)
+
 (define (jird-check-errno what code)
   (if (not (= code 0))
       (error (string-append what " failed with errno") code)))
@@ -195,6 +198,7 @@ C-END
 ;; PLAN is ((ISOLATE WORKSPACE JIRD-PID FILTER-FILE FS NET SCOPED) (KIND . LIMIT) ...),
 ;; numbers as the system calls take them. Called before any code of an agent.
 (define (jird-zygote-configure! plan)
+  (set! jird-zygote-workspaces? (= 1 (car (car plan)) (cadr (car plan))))
   (jird-check-errno "preparing isolation" (apply jird-zygote-configure (car plan)))
   (for-each (lambda (limit)
               (jird-check-errno "setting limits" (jird-zygote-limit (car limit) (cdr limit))))
@@ -206,4 +210,7 @@ C-END
     ;; Interval timers are not inherited by fork: without this Gambit's green
     ;; threads never preempt in a shadow.
     (##set-heartbeat-interval! .01)
+    ;; Gambit remembers the folder in which it started, and names files from there.
+    (if jird-zygote-workspaces?
+        (current-directory (string-append "/work/" (number->string slot))))
     (list 'hello 1 slot (jird-zygote-probe))))
