@@ -13,7 +13,7 @@ import (
 	"jird/snapshots/sexpr"
 )
 
-func openOptions(t testing.TB) sandbox.Options {
+func transcriptOptions(t testing.TB) sandbox.Options {
 	t.Helper()
 	r, err := sandbox.FindRuntime(t.Context(), "auto")
 	if err != nil {
@@ -76,7 +76,7 @@ func TestJudgeOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop, reason, err := JudgeOpen(t.Context(), openOptions(t), &im, &next, sexpr.List{}, plan)
+		stop, reason, err := JudgeOpen(t.Context(), transcriptOptions(t), &im, &next, sexpr.List{}, plan)
 		if err != nil || stop != c.stop || !strings.Contains(reason, c.says) {
 			t.Errorf("%s: %s, %s, %v", c.expr, stop, reason, err)
 		}
@@ -90,7 +90,7 @@ func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	judge, err := OpenTranscripts(t.Context(), openOptions(t), &im, 4, 1)
+	judge, err := OpenTranscripts(t.Context(), transcriptOptions(t), &im, 4, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestRefereesOfOpenCodeThatFail(t *testing.T) {
 		if im.File("fitness.scm").Data = []byte(referee); referee == "" {
 			im.File("fitness.scm").Path = "other.scm"
 		}
-		judge, err := OpenTranscripts(t.Context(), openOptions(t), &im, 2, 1)
+		judge, err := OpenTranscripts(t.Context(), transcriptOptions(t), &im, 2, 1)
 		if err == nil {
 			_, err = measure(t, judge, &im, sexpr.List{})
 			judge.Close()

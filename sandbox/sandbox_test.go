@@ -42,6 +42,21 @@ func show(v sexpr.Value) string {
 	return string(b)
 }
 
+func packer(t testing.TB) Image {
+	t.Helper()
+	var im Image
+	for _, name := range []string{"agent.scm", "fitness.scm"} {
+		code, err := os.ReadFile(filepath.Join("../experiments/examples/packer/agent", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		im.Files = append(im.Files, Source{name, code})
+	}
+	im.Definitions = []Policy{{"real", read(t, "(define (priority item remaining) (- item remaining))")}}
+	im.Recipe = &Recipe{Seed: 1, Count: 10, Data: read(t, `((class . "u") (capacity . 150) (low . 20) (high . 100) (items . 500))`)}
+	return im
+}
+
 func options(t testing.TB, kind string, level isolation.Level) Options {
 	t.Helper()
 	r, err := FindRuntime(context.Background(), "auto")
