@@ -64,8 +64,11 @@ func (p Plan) ProcAttr(newPIDs bool) *syscall.SysProcAttr {
 	}
 	if p.UserNamespace {
 		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		// The only id there is not 0, which would be root of the namespace for good.
+		// Without it, exec would take the capabilities that building the jail needs.
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: noUser, HostID: os.Getuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: noUser, HostID: os.Getgid(), Size: 1}}
+		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT}
 	}
 	return attr
 }

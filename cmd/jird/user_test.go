@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"jird/sandbox"
+)
+
+// Somebody who is not root runs an experiment, as isolated as root's.
+func TestRunWithoutRoot(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("not root: every other test of this package shows it")
+	}
+	if _, err := sandbox.FindRuntime(t.Context(), "auto"); err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	if n, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err != nil || string(n) == "0\n" {
+		t.Skip("skipped: this kernel gives no user namespaces to others than root")
+	}
+	dir, err := os.MkdirTemp("", "jird-nobody-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "jird")
+	copyFile(t, os.Args[0], program)
+	jird := func(args ...string) []byte {
+		t.Helper()
+		c := exec.Command(program, args...)
+		c.Dir, c.Env = dir, []string{"PATH=" + os.Getenv("PATH"), asJird + "=1"}
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+		out, err := c.Output()
+		if err != nil {
+			var said []byte
+			if exit, ok := err.(*exec.ExitError); ok {
+				said = exit.Stderr
+			}
+			t.Fatalf("jird %v: %v\n%s", args, err, said)
+		}
+		return out
+	}
+	jird("init", "p")
+	var r struct {
+		Evaluations int
+		Isolation   string
+	}
+	out := jird("run", "p/experiment.yaml", "--generations", "1", "--shadows", "4", "--output", "json")
+	if err := json.Unmarshal(out, &r); err != nil || r.Evaluations < 100 || r.Isolation != "full" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
