@@ -30,6 +30,7 @@ type Options struct {
 	Wall     time.Duration // deadline of loading, and of every request; 0: 30 s
 	Output   int           // bytes kept of each of stdout and stderr; 0: 64 KiB
 	Slots    int           // shadows alive at once, if they have workspaces; 0: 64
+	Counters bool          // shadows count in a page that they share with this process; see Shadow.Counters
 }
 
 func (o Options) withDefaults() Options {

@@ -28,6 +28,7 @@ type Shadow struct {
 	stdout *tail
 	stderr *tail
 	output [2]*os.File // our ends of its stdout and stderr
+	page   *page       // nil unless the engine counts
 	pipes  sync.WaitGroup
 	exited chan struct{} // closed when the process has been reaped and its output read
 	exit   Exit
@@ -83,7 +84,8 @@ func (f *Failure) Unwrap() error { return f.Err }
 // channels are the ends of a shadow's descriptors: ours, and those that it gets.
 type channels struct {
 	frames, stdout, stderr *os.File
-	theirs                 [3]*os.File
+	theirs                 [4]*os.File // frames, stdout, stderr, and the page or nil
+	page                   *page       // nil unless asked for
 }
 
 func newChannels() (*channels, error) {
@@ -119,6 +121,7 @@ func (c *channels) closeTheirs() {
 
 func (c *channels) closeAll() {
 	c.closeTheirs()
+	c.page.close()
 	for _, f := range []*os.File{c.frames, c.stdout, c.stderr} {
 		if f != nil {
 			f.Close()
@@ -132,7 +135,7 @@ func adopt(proc *os.Process, slot int, c *channels, o Options, live *children, o
 	s := &Shadow{
 		PID: proc.Pid, Slot: slot, proc: proc, frames: c.frames, limit: o.Wall,
 		stdout: &tail{limit: o.Output}, stderr: &tail{limit: o.Output},
-		output: [2]*os.File{c.stdout, c.stderr},
+		output: [2]*os.File{c.stdout, c.stderr}, page: c.page,
 		exited: make(chan struct{}),
 	}
 	s.onExit = func() { onExit(); live.remove(s) }
@@ -162,6 +165,7 @@ func (s *Shadow) reap() {
 	}
 	s.pipes.Wait()
 	s.exit = Exit{Code: -1, Stdout: s.stdout.String(), Stderr: s.stderr.String(), Truncated: s.stdout.cut || s.stderr.cut}
+	s.page.close()
 	if err == nil {
 		s.exit.Code = state.ExitCode()
 		s.exit.CPU = state.UserTime() + state.SystemTime()

@@ -195,6 +195,12 @@ func (z *Zygote) fork(ctx context.Context, slot int) (s *Shadow, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if z.options.Counters {
+		if err := c.addPage(); err != nil {
+			c.closeAll()
+			return nil, err
+		}
+	}
 	proc, err := z.request(ctx, slot, c)
 	c.closeTheirs()
 	if err != nil {
@@ -270,7 +276,13 @@ func (z *Zygote) exchange(slot int, c *channels) (int64, error) {
 	var message [16]byte
 	binary.NativeEndian.PutUint64(message[:8], z.key)
 	binary.NativeEndian.PutUint64(message[8:], uint64(slot))
-	rights := unix.UnixRights(int(c.theirs[0].Fd()), int(c.theirs[1].Fd()), int(c.theirs[2].Fd()))
+	var fds []int
+	for _, f := range c.theirs {
+		if f != nil {
+			fds = append(fds, int(f.Fd()))
+		}
+	}
+	rights := unix.UnixRights(fds...)
 	raw, err := z.control.SyscallConn()
 	if err != nil {
 		return 0, err

@@ -108,6 +108,7 @@ type Guard struct {
 	canary   *canary // the promotion under way; or nil
 	probe    bool    // the live version has not answered since it became live
 	readOnly error
+	pulse    pulse
 	suspects map[string]int // calls by id and body that hung a process once
 	saved    saved
 	closing  sync.Once
@@ -249,6 +250,7 @@ func (g *Guard) tick() {
 		g.reopen(g.readOnly)
 	}
 	g.watchMemory()
+	g.watchPulse()
 	g.checkpointIfDue()
 	g.canaryTick()
 	g.publish()

@@ -105,6 +105,29 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// A process that is frozen while nobody calls is replaced, and nobody notices.
+func TestFrozenProcess(t *testing.T) {
+	w := newWorld(t)
+	g := w.open()
+	w.want(w.call(g, "(add 5)"), "5")
+	first := g.Status().Live.Beat
+	for deadline := time.Now().Add(30 * time.Second); g.Status().Live.Beat < first+3; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the idle process shows no heartbeat")
+		}
+	}
+	pid := g.Status().Live.PID
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); g.Status().Live.PID == pid; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the frozen process still serves")
+		}
+	}
+	w.want(w.call(g, "(get)"), "5")
+}
+
 func TestHangingCalls(t *testing.T) {
 	w := newWorld(t)
 	g := w.open()

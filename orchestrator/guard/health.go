@@ -127,6 +127,32 @@ func (g *Guard) restart() {
 	g.live = line
 }
 
+// stillFor is for how long a serving process may show no heartbeat. It beats ten
+// times a second; a collection of a large heap takes a second.
+const stillFor = 5 * time.Second
+
+// pulse is the last sign of life of the serving process.
+type pulse struct {
+	pid  int
+	beat uint64
+	seen time.Time
+}
+
+// watchPulse replaces a serving process that is frozen while it has nothing to do:
+// one that hangs in a call is found by the call's deadline.
+func (g *Guard) watchPulse() {
+	c, ok := g.live.Counters()
+	now := pulse{g.live.PID(), c.Beat, time.Now()}
+	if !ok || now.pid != g.pulse.pid || now.beat != g.pulse.beat {
+		g.pulse = now
+		return
+	}
+	if still := time.Since(g.pulse.seen); still > stillFor {
+		g.live.Replace(fmt.Errorf("it has shown no heartbeat for %v", still.Round(time.Second)))
+		g.mend()
+	}
+}
+
 // watchMemory replaces a serving process that has grown over the limit, before the
 // machine has to.
 func (g *Guard) watchMemory() {

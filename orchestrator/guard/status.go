@@ -44,6 +44,9 @@ type LiveStatus struct {
 	Restarts int          `json:"restarts"` // since the agent was first served
 	LSN      uint64       `json:"lsn"`
 	Resident int64        `json:"resident_bytes"`
+	Beat     uint64       `json:"heartbeat"` // as the process shows it, ten times a second
+	Begun    uint64       `json:"calls_begun"`
+	Done     uint64       `json:"calls_done"`
 }
 
 // CanaryStatus is the promotion under way.
@@ -123,13 +126,16 @@ func (g *Guard) publish() {
 	t, l := g.state.Totals, g.state.LSN
 	s := &Status{
 		Agent: g.cfg.Agent, Ready: true, Warm: g.warmID, Waiting: len(g.calls), Calls: t.Calls,
-		Live:       LiveStatus{g.live.PID(), g.version, t.Restarts, l, g.counts.resident.Load()},
+		Live:       LiveStatus{PID: g.live.PID(), Version: g.version, Restarts: t.Restarts, LSN: l, Resident: g.counts.resident.Load()},
 		Remembered: g.state.Calls.Len(), Memory: MemoryStatus{g.state.Memory.Bytes(), g.state.Sets},
 		Proposals: len(g.state.Proposals), Checkpoint: g.saved.lsn, Metrics: g.metrics(),
 		Counts: Counts{
 			g.counts.refused.Load(), g.counts.raised.Load(), g.counts.poisoned.Load(), g.counts.rollbacks.Load(),
 			g.counts.checkpoints.Load(), g.counts.checkpointErrors.Load(),
 		},
+	}
+	if c, ok := g.live.Counters(); ok {
+		s.Live.Beat, s.Live.Begun, s.Live.Done = c.Beat, c.Begun, c.Done
 	}
 	if g.readOnly != nil {
 		s.ReadOnly = g.readOnly.Error()

@@ -37,7 +37,6 @@ type Line struct {
 	delta  map[string]sandbox.Effect // since base, the last for each key
 
 	serving, standby *replica
-	last             Death
 	onDeath          func()
 	rebasing         *rebase
 }
@@ -73,6 +72,7 @@ func Open(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Val
 
 func openEngine(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Value, sets uint64) (sandbox.Engine, error) {
 	image.Memory, image.Sets = memory, sets
+	cfg.Sandbox.Counters = true
 	return sandbox.Open(ctx, cfg.Sandbox, image)
 }
 
@@ -209,6 +209,18 @@ func (l *Line) Barren() int { return len(l.cfg.barren) }
 func (l *Line) Retry() {
 	l.cfg.Reset()
 	l.serving, l.standby = l.standby, l.fork(l.cfg.withDefaults().Most)
+}
+
+// Counters is what the serving process says of itself; ok is false while it starts
+// and where it has no page.
+func (l *Line) Counters() (c sandbox.Counters, ok bool) {
+	l.serving.mu.Lock()
+	shadow := l.serving.shadow
+	l.serving.mu.Unlock()
+	if shadow == nil {
+		return c, false
+	}
+	return shadow.Counters()
 }
 
 // Resident is the memory of the serving process that is in RAM, in bytes, pages

@@ -467,9 +467,19 @@
 (define (jird-live sets commit before request)
   (if (not (= sets jird-sets))
       (list 'behind jird-sets)
-      (let ((answer (jird-handle before request jird-give-up)))
-        (if (and commit (eq? (car answer) 'reply)) (jird-commit! (caddr answer)))
-        answer)))
+      (begin
+        (set! jird-begun (+ jird-begun 1))
+        (jird-count! 1 jird-begun)
+        (let ((answer (jird-handle before request jird-give-up)))
+          (if (and commit (eq? (car answer) 'reply)) (jird-commit! (caddr answer)))
+          (jird-count! 2 jird-begun)
+          (jird-count! 3 jird-sets)
+          answer))))
+
+;; What a live process counts in the page that it shares with jird: 0 its heartbeat,
+;; 1 calls begun, 2 calls done, 3 write-sets held. Without a zygote there is no page.
+(define jird-begun 0)
+(define (jird-count! at value) #f)
 
 ;; Takes in what other processes of the live agent did.
 (define (jird-apply! from to effects)
