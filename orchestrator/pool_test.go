@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -155,6 +156,27 @@ func TestRefereeFailureIsNotACandidates(t *testing.T) {
 	var referee *RefereeError
 	if !errors.As(err, &referee) || !strings.Contains(err.Error(), "the referee is broken") {
 		t.Error(err)
+	}
+}
+
+// Shadows that live outlast their zygote; a run that needs a new one ends, and
+// says why, instead of waiting.
+func TestZygoteGone(t *testing.T) {
+	p := openPool(t, "(define (fitness-score case) (if (< (f case) 1000) 1 (exit 9)))", 20*time.Second, 1, 2)
+	z, ok := p.engine.(*sandbox.Zygote)
+	if !ok {
+		t.Skip("skipped: no zygote without gsc and a C compiler")
+	}
+	if err := syscall.Kill(z.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Evaluate(t.Context(), genomes(t, "x")); err != nil {
+		t.Error(err)
+	}
+	_, err := p.Evaluate(t.Context(), genomes(t, "(* x 1000)"))
+	var failure *sandbox.Failure
+	if err == nil || errors.As(err, &failure) || !strings.Contains(err.Error(), "the zygote does not serve any more") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -66,18 +66,12 @@ func warm(b *testing.B, slots int) (Engine, Runtime) {
 // cold, unisolated interpreter; the goal is an eighth.
 func BenchmarkFirstAnswer(b *testing.B) {
 	e, r := warm(b, 1)
-	b.Run("shadow", func(b *testing.B) {
-		for range b.N {
-			s := firstAnswer(b, e)
-			b.StopTimer()
-			s.Close()
-			b.StartTimer()
-		}
-	})
-	b.Run("cold", func(b *testing.B) {
-		for range b.N {
-			coldStart(b, r)
-		}
+	cold := measure(b, "cold", func(b *testing.B) { coldStart(b, r) })
+	ratio(b, "shadow", map[string]time.Duration{"x-cold": cold}, func(b *testing.B) {
+		s := firstAnswer(b, e)
+		b.StopTimer()
+		s.Close()
+		b.StartTimer()
 	})
 }
 
@@ -86,30 +80,50 @@ func BenchmarkFirstAnswer(b *testing.B) {
 func BenchmarkFifty(b *testing.B) {
 	e, r := warm(b, 50)
 	const n = 50
-	b.Run("shadows", func(b *testing.B) {
-		for range b.N {
-			all := manyAnswers(b, e, n)
-			b.StopTimer()
-			for _, s := range all {
-				s.Close()
-			}
-			b.StartTimer()
+	serial := measure(b, "cold-one-after-another", func(b *testing.B) {
+		for range n {
+			coldStart(b, r)
 		}
 	})
-	b.Run("cold-one-after-another", func(b *testing.B) {
-		for range b.N {
-			for range n {
-				coldStart(b, r)
-			}
+	atOnce := measure(b, "cold-at-once", func(b *testing.B) {
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() { coldStart(b, r) })
 		}
+		wg.Wait()
 	})
-	b.Run("cold-at-once", func(b *testing.B) {
+	ratio(b, "shadows", map[string]time.Duration{"x-cold": serial, "x-cold-at-once": atOnce}, func(b *testing.B) {
+		all := manyAnswers(b, e, n)
+		b.StopTimer()
+		for _, s := range all {
+			s.Close()
+		}
+		b.StartTimer()
+	})
+}
+
+// measure runs a baseline and returns the time of one.
+func measure(b *testing.B, name string, one func(b *testing.B)) (each time.Duration) {
+	b.Run(name, func(b *testing.B) {
 		for range b.N {
-			var wg sync.WaitGroup
-			for range n {
-				wg.Go(func() { coldStart(b, r) })
+			one(b)
+		}
+		each = b.Elapsed() / time.Duration(b.N)
+	})
+	return each
+}
+
+// ratio runs a benchmark and reports how many times as fast as each baseline of
+// the same run it is.
+func ratio(b *testing.B, name string, baselines map[string]time.Duration, one func(b *testing.B)) {
+	b.Run(name, func(b *testing.B) {
+		for range b.N {
+			one(b)
+		}
+		for metric, baseline := range baselines {
+			if baseline > 0 { // else it was filtered out
+				b.ReportMetric(float64(baseline)*float64(b.N)/float64(b.Elapsed()), metric)
 			}
-			wg.Wait()
 		}
 	})
 }

@@ -161,6 +161,21 @@ func TestZygoteGone(t *testing.T) {
 	}
 }
 
+// A zygote forks as often as it is asked to, and is no larger for it.
+func TestZygoteDoesNotGrow(t *testing.T) {
+	z := engine(t, "fork", options(t, "fork", isolation.Full), source("(define x 1)")).(*Zygote)
+	forks := func(n int) int64 {
+		for range n {
+			shadow(t, z).Kill()
+		}
+		return privateKiB(t, z.PID())
+	}
+	before := forks(50)
+	if after := forks(500); after > before+256 {
+		t.Errorf("%d KiB before 500 forks, %d after", before, after)
+	}
+}
+
 // A shadow's death is reported even if somebody keeps its output open.
 func TestOutputKeptOpen(t *testing.T) {
 	s := shadow(t, engine(t, "fork", options(t, "fork", isolation.None), probes(t)))

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -127,11 +128,16 @@ func sayVersion(ctx context.Context, path, flag string) (string, error) {
 // system returns the host folders that the runtime needs to see.
 func (r Runtime) system() []string {
 	dirs := []string{"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/alternatives", "/etc/ld.so.cache"}
-	home := filepath.Dir(filepath.Dir(r.Interpreter)) // …/bin/gxi
-	if home != "/" && !strings.HasPrefix(home+"/", "/usr/") {
-		dirs = append(dirs, home)
+	prefix := filepath.Dir(filepath.Dir(r.Interpreter)) // …/bin/gxi
+	if strings.HasPrefix(prefix+"/", "/usr/") {
+		return dirs
 	}
-	return dirs
+	home, _ := os.UserHomeDir()
+	if prefix == "/" || strings.HasPrefix(home+"/", prefix+"/") {
+		// The runtime stands in the user's own bin: what is beside it is the user's.
+		return append(dirs, filepath.Dir(r.Interpreter))
+	}
+	return append(dirs, prefix)
 }
 
 // leastHeap is what the runtime's heap starts with, in KiB. Left to itself Gambit
