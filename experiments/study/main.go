@@ -50,7 +50,8 @@ func main() {
 	sandbox.Stage()
 	seeds := flag.Int("seeds", 10, "runs of each class")
 	first := flag.Uint64("first", 1, "seed of the first run")
-	evaluations := flag.Int("evaluations", 50_000, "of each search")
+	evaluations := flag.Int("evaluations", 100_000, "of each search")
+	controlled := flag.Int("controls", 10, "runs of each class that have the controls beside them")
 	variant := flag.String("variant", "", "or or weibull; empty: both")
 	spec := flag.String("spec", "experiments/examples/packer/experiment.yaml", "the experiment")
 	flag.Parse()
@@ -64,7 +65,7 @@ func main() {
 		if *variant != "" && *variant != c.variant {
 			continue
 		}
-		if err := study(c, *first, *seeds, *evaluations, *spec); err != nil {
+		if err := study(c, *first, *seeds, *evaluations, *controlled, *spec); err != nil {
 			fmt.Fprintln(os.Stderr, "jird: study:", err)
 			status = 1
 			break
@@ -74,12 +75,19 @@ func main() {
 	os.Exit(status)
 }
 
-func study(c class, first uint64, seeds, evaluations int, path string) error {
+func study(c class, first uint64, seeds, evaluations, controlled int, path string) error {
 	scores, promoted := map[string][]float64{}, 0
 	for seed := first; seed < first+uint64(seeds); seed++ {
-		all, err := one(c, seed, evaluations, path)
+		controls := []ga.Control{ga.Evolve}
+		if seed < first+uint64(controlled) {
+			controls = append(controls, ga.Random, ga.BestOfN)
+		}
+		all, err := one(c, seed, evaluations, controls, path)
 		if err != nil {
 			return err
+		}
+		if len(controls) > 1 {
+			scores["evolved first"] = append(scores["evolved first"], all[0].score)
 		}
 		for _, j := range all {
 			scores[j.name] = append(scores[j.name], j.score)
@@ -88,8 +96,12 @@ func study(c class, first uint64, seeds, evaluations int, path string) error {
 			promoted++
 		}
 	}
-	fmt.Printf("%s: median of %d seeds: evolved %.3f %% (goal %.2f %%), random search %.3f %%, best of n %.3f %%, best fit %.3f %%; promoted %d\n",
-		c.variant, seeds, 100*median(scores["evolved"]), 100*c.goal, 100*median(scores["random"]), 100*median(scores["best-of-n"]), 100*median(scores["best fit"]), promoted)
+	fmt.Printf("%s: median of %d seeds: evolved %.3f %% (goal %.2f %%), best fit %.3f %%; promoted %d\n",
+		c.variant, seeds, 100*median(scores["evolved"]), 100*c.goal, 100*median(scores["best fit"]), promoted)
+	if n := len(scores["random"]); n > 0 {
+		fmt.Printf("%s: median of the first %d: evolved %.3f %%, random search %.3f %%, best of n %.3f %%\n",
+			c.variant, n, 100*median(slices.Clone(scores["evolved first"])), 100*median(scores["random"]), 100*median(scores["best-of-n"]))
+	}
 	return nil
 }
 
@@ -100,7 +112,7 @@ func median(v []float64) float64 {
 
 // one runs one seed and its controls, each in a state folder of its own, then draws
 // the judging streams and scores all winners and the incumbent on them.
-func one(c class, seed uint64, evaluations int, path string) ([]judged, error) {
+func one(c class, seed uint64, evaluations int, controls []ga.Control, path string) ([]judged, error) {
 	ctx := context.Background()
 	s, err := experiments.Load(path, c.variant)
 	if err != nil {
@@ -108,7 +120,7 @@ func one(c class, seed uint64, evaluations int, path string) ([]judged, error) {
 	}
 	s.Seed, s.Search.Budget, s.Search.Evaluations = seed, 0, evaluations
 	var all []judged
-	for _, control := range []ga.Control{ga.Evolve, ga.Random, ga.BestOfN} {
+	for _, control := range controls {
 		j := judged{name: "evolved"}
 		if control != ga.Evolve {
 			s.Search.Control, j.name = string(control), string(control)
