@@ -3,30 +3,12 @@ package orchestrator
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"jird/orchestrator/promote"
 	"jird/population"
-	"jird/sandbox"
-	"jird/sandbox/isolation"
 	"jird/snapshots"
 	"jird/snapshots/sexpr"
 )
-
-func transcriptOptions(t testing.TB) sandbox.Options {
-	t.Helper()
-	r, err := sandbox.FindRuntime(t.Context(), "auto")
-	if err != nil {
-		t.Skipf("skipped: %v", err)
-	}
-	if _, err := isolation.Decide(isolation.Policy{Level: isolation.Full}, isolation.Probe()); err != nil {
-		t.Skipf("skipped: %v", err)
-	}
-	return sandbox.Options{
-		Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: 20 * time.Second,
-		Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
-	}
-}
 
 func expr(t testing.TB, src string) sexpr.Value {
 	t.Helper()
@@ -76,7 +58,7 @@ func TestJudgeOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop, reason, err := JudgeOpen(t.Context(), transcriptOptions(t), &im, &next, sexpr.List{}, plan)
+		stop, reason, err := JudgeOpen(t.Context(), openOptions(t), &im, &next, sexpr.List{}, plan)
 		if err != nil || stop != c.stop || !strings.Contains(reason, c.says) {
 			t.Errorf("%s: %s, %s, %v", c.expr, stop, reason, err)
 		}
@@ -90,7 +72,7 @@ func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	judge, err := OpenTranscripts(t.Context(), transcriptOptions(t), &im, 4, 1)
+	judge, err := OpenTranscripts(t.Context(), openOptions(t), &im, 4, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +124,7 @@ func TestRefereesOfOpenCodeThatFail(t *testing.T) {
 		if im.File("fitness.scm").Data = []byte(referee); referee == "" {
 			im.File("fitness.scm").Path = "other.scm"
 		}
-		judge, err := OpenTranscripts(t.Context(), transcriptOptions(t), &im, 2, 1)
+		judge, err := OpenTranscripts(t.Context(), openOptions(t), &im, 2, 1)
 		if err == nil {
 			_, err = measure(t, judge, &im, sexpr.List{})
 			judge.Close()

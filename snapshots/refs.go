@@ -48,49 +48,27 @@ func (v *Vault) Ref(name string) (ID, error) {
 // SwapRef points a ref at new if it points at old now; an old of "" means that it
 // must not exist. The manifest of new must verify. It is durable on return.
 func (v *Vault) SwapRef(name string, old, new ID) error {
-	if err := v.swapRef(name, old, new); err != nil {
-		return err
-	}
-	v.mirror()
-	return nil
-}
-
-func (v *Vault) swapRef(name string, old, new ID) error {
-	path, err := v.refPath(name)
-	if err != nil {
-		return err
-	}
-	if _, err := getManifest(v, new); err != nil {
-		return fmt.Errorf("ref %s: %w", name, err)
-	}
-	if err := v.failed(); err != nil {
-		return err
-	}
-	unlock, err := v.fs.Lock(v.path("refs/.lock"), false)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	now, err := v.Ref(name)
-	if err != nil && !errors.Is(err, ErrNoRef) {
-		return err
-	}
-	if now != old {
-		return fmt.Errorf("%w: %s is at %.12s, not at %.12s", ErrRefMoved, name, now, old)
-	}
-	return v.writeRef(path, new)
-}
-
-func (v *Vault) writeRef(path string, id ID) error {
-	if err := v.makeDir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	return v.write(path, []byte(id+"\n"))
+	return v.pointRef(name, new, func() error {
+		now, err := v.Ref(name)
+		if err != nil && !errors.Is(err, ErrNoRef) {
+			return err
+		}
+		if now != old {
+			return fmt.Errorf("%w: %s is at %.12s, not at %.12s", ErrRefMoved, name, now, old)
+		}
+		return nil
+	})
 }
 
 // ResetRef points a ref at an image whatever it points at now, even damage. Only
 // whoever decides alone on the ref may call it. It is durable on return.
 func (v *Vault) ResetRef(name string, to ID) error {
+	return v.pointRef(name, to, func() error { return nil })
+}
+
+// pointRef writes a ref, in both copies, if allowed says so while nobody else may
+// write one.
+func (v *Vault) pointRef(name string, to ID, allowed func() error) error {
 	path, err := v.refPath(name)
 	if err != nil {
 		return err
@@ -105,12 +83,21 @@ func (v *Vault) ResetRef(name string, to ID) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	if err := v.writeRef(path, to); err != nil {
+	if err = allowed(); err == nil {
+		err = v.writeRef(path, to)
+	}
+	if err = errors.Join(err, unlock()); err != nil {
 		return err
 	}
 	v.mirror()
 	return nil
+}
+
+func (v *Vault) writeRef(path string, id ID) error {
+	if err := v.makeDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return v.write(path, []byte(id+"\n"))
 }
 
 // Refs returns all refs by name.
