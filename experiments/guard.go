@@ -41,9 +41,10 @@ type GuardOptions struct {
 	Ready      func(socket string)
 }
 
-// AgentName gives the name of the agent that a NAME or a DIR stands for. A folder
-// is captured if the agent of its name has no live version; otherwise the live one
-// is served, and a difference is said.
+// AgentName gives the name of the agent that a NAME or a DIR stands for. A folder's
+// is that of the experiment beside it, if there is one, else its own. It is captured
+// if the agent of that name has no live version; otherwise the live one is served,
+// and a difference is said.
 func (l *Lab) AgentName(arg string) (string, error) {
 	if _, err := l.Vault.Ref(arg + "/live"); err == nil {
 		return arg, nil
@@ -59,6 +60,9 @@ func (l *Lab) AgentName(arg string) (string, error) {
 	name := filepath.Base(abs)
 	if name == "agent" { // as init makes it: PLACE/agent
 		name = filepath.Base(filepath.Dir(abs))
+	}
+	if s, err := Load(filepath.Join(filepath.Dir(abs), "experiment.yaml"), ""); err == nil && filepath.Clean(s.Agent) == abs {
+		name = s.Name
 	}
 	_, err = l.Agent(&Spec{Name: name, Agent: abs})
 	return name, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"jird/orchestrator/serve"
 )
 
 // served starts a guard of an agent and waits until it answers.
@@ -179,5 +182,54 @@ func TestServe(t *testing.T) {
 	p.ends(guard, syscall.SIGTERM)
 	if code := guard.ProcessState.ExitCode(); code != exitDone {
 		t.Errorf("status %d after SIGTERM", code)
+	}
+}
+
+// A run's winner becomes live through the guard that serves the agent, after live
+// traffic has met it.
+func TestRunPromotesThroughTheGuard(t *testing.T) {
+	p := newPlace(t)
+	p.shrinkExperiment()
+	guard := p.served("p/agent")
+	p.want(p.call("(place 42)"), "0")
+	run := p.command("run", "p/experiment.yaml", "--generations", "8", "--seed", "7", "--shadows", "8", "--output", "json")
+	var out bytes.Buffer
+	run.Stdout = &out
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- run.Wait() }()
+	client := serve.NewClient(filepath.Join(p.home, "agents", "packer", "guard.sock"))
+	var err error
+	for calls, running := 0, true; running; calls++ {
+		select {
+		case err = <-ended:
+			running = false
+		default:
+			if answer, _, err := client.Call(t.Context(), "(place 42)", nil); err != nil {
+				t.Fatalf("call %d during the run: %s, %v", calls, answer, err)
+			}
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r struct {
+		Promoted bool
+		Snapshot string
+		Reason   string
+	}
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || !r.Promoted {
+		t.Fatalf("%s (%v)", out.String(), err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	var s guardStatusJSON
+	if err := json.Unmarshal([]byte(p.ok("status", "--agent", "packer", "--output", "json")), &s); err != nil || s.Live.Version != r.Snapshot || s.Live.Restarts != 0 {
+		t.Errorf("the guard serves %s, the run promoted %s", s.Live.Version, r.Snapshot)
+	}
+	p.ends(guard, syscall.SIGTERM)
+	if dump := p.ok("wal", "dump"); !strings.Contains(dump, `(step 1 "mirror")`) || !strings.Contains(dump, `(step 1 "split 50")`) {
+		t.Error("the journal tells of no canary")
 	}
 }
