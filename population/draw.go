@@ -57,6 +57,9 @@ type choice struct {
 	args []Kind
 }
 
+// functions are what may be drawn for a kind. A truth value is drawn as a comparison
+// wherever there is one, never as an if over truth values: those say nothing that a
+// comparison does not, and would be half of all that is drawn.
 func (g *Grammar) functions(kind Kind) []choice {
 	var found []choice
 	for _, name := range g.Functions {
@@ -65,6 +68,10 @@ func (g *Grammar) functions(kind Kind) []choice {
 				found = append(found, choice{name, s.args})
 			}
 		}
+	}
+	compares := func(c choice) bool { return c.args[0] == Real }
+	if kind == Bool && slices.ContainsFunc(found, compares) {
+		found = slices.DeleteFunc(found, func(c choice) bool { return c.op == "if" })
 	}
 	return found
 }
