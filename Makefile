@@ -26,7 +26,7 @@ crash:
 # The guard's kills are measured beside an OTP supervisor: Debian's erlang-base, for
 # this only; skipped without it.
 bench: setup
-	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/
+	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/ ./cmd/jird/
 	$(GO) test -run '^$$' -bench . -benchtime 200x ./orchestrator/guard/ ./snapshots/wal/
 
 study: setup
