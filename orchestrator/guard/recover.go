@@ -88,7 +88,7 @@ func (g *Guard) open(context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.log, g.state = r.log, r.state
+	g.log, g.state, g.shown = r.log, r.state, r.state.LSN
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
 	if err := g.findLive(r); err != nil {
 		r.log.Close()
@@ -284,7 +284,7 @@ func (g *Guard) reopen(why error) {
 		return
 	}
 	same := g.state.LSN == r.state.LSN
-	g.log, g.state = r.log, r.state
+	g.log, g.state, g.shown = r.log, r.state, r.state.LSN
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
 	if !same {
 		g.restart()
