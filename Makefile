@@ -23,8 +23,11 @@ test: setup
 crash:
 	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),20) $(GO) test -timeout 60m -v -run 'Power|Fault|Killed|Flipped|Lost' ./snapshots/wal/
 
+# The guard's kills are measured beside an OTP supervisor: Debian's erlang-base, for
+# this only; skipped without it.
 bench: setup
-	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/
+	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/ ./cmd/jird/
+	$(GO) test -run '^$$' -bench . -benchtime 200x ./orchestrator/guard/ ./snapshots/wal/
 
 study: setup
 	$(GO) run ./experiments/study

@@ -197,7 +197,7 @@ func (g *Guard) served(c *pending, line *supervise.Line, version snapshots.ID, o
 	record, memory := g.record(c, overlay, answer)
 	defer g.veto(g.observe(line, answer, took), g.conflict(record)) // once the call is kept
 	if c.ID == "" && len(record.Writes) == 0 && len(record.Proposals) == 0 {
-		g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, g.state.LSN)
+		g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, g.shown)
 		g.veto(g.mirror(c, line, answer))
 		return
 	}
@@ -205,7 +205,7 @@ func (g *Guard) served(c *pending, line *supervise.Line, version snapshots.ID, o
 		if len(record.Writes)+len(record.Proposals) > 0 {
 			c.fail(fmt.Errorf("%w (%w)", ErrReadOnly, g.readOnly))
 		} else { // it changed nothing, and cannot be remembered
-			g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, g.state.LSN)
+			g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, g.shown)
 		}
 		return
 	}

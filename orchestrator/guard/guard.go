@@ -101,6 +101,7 @@ type Guard struct {
 	log      Journal
 	epoch    int // how often the journal was opened
 	state    *journal.State
+	shown    uint64       // the last record that an answer may rest on
 	version  snapshots.ID // what the live ref says
 	live     *supervise.Line
 	warm     *supervise.Line // the version before, ready to be rolled back to; or nil
@@ -298,6 +299,9 @@ func (g *Guard) append(r journal.Record) (lsn uint64, err error) {
 		return 0, err
 	}
 	g.saved.journaled += int64(len(b))
+	if _, restart := r.(*journal.Restart); !restart {
+		g.shown = lsn
+	}
 	return lsn, g.state.Apply(lsn, r)
 }
 

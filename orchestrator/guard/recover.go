@@ -88,7 +88,7 @@ func (g *Guard) open(context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.log, g.state = r.log, r.state
+	g.log, g.state, g.shown = r.log, r.state, r.state.LSN
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
 	if err := g.findLive(r); err != nil {
 		r.log.Close()
@@ -238,27 +238,6 @@ func (g *Guard) replay(r *recovered) (*recovered, error) {
 	return r, nil
 }
 
-// apply takes records in, up to the first that cannot be.
-func (r *recovered) apply(records iter.Seq2[Entry, error]) error {
-	for entry, err := range records {
-		r.clean = false // something follows the checkpoint, or may
-		if err != nil {
-			return err
-		}
-		record, err := journal.Decode(entry.Data)
-		if err != nil {
-			return err
-		}
-		if err := r.state.Apply(entry.LSN, record); err != nil {
-			return err
-		}
-		if done, ok := record.(*journal.Done); ok {
-			r.live = r.state.Version(done.N)
-		}
-	}
-	return nil
-}
-
 func emptyState() *journal.State {
 	memory, _ := journal.NewMemory(nil) // nothing to go wrong
 	return journal.NewState(memory)
@@ -305,7 +284,7 @@ func (g *Guard) reopen(why error) {
 		return
 	}
 	same := g.state.LSN == r.state.LSN
-	g.log, g.state = r.log, r.state
+	g.log, g.state, g.shown = r.log, r.state, r.state.LSN
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
 	if !same {
 		g.restart()

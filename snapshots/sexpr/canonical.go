@@ -77,14 +77,22 @@ func (w *writer) value(v Value, depth int) error {
 	case String:
 		return w.text(string(v), '"')
 	case Bool:
-		w.b.WriteString(map[Bool]string{true: "#t", false: "#f"}[v])
+		if v {
+			w.b.WriteString("#t")
+		} else {
+			w.b.WriteString("#f")
+		}
 	case Char:
 		if !utf8.ValidRune(rune(v)) {
 			return fmt.Errorf("%#x is not a character", rune(v))
 		}
 		fmt.Fprintf(&w.b, "#\\x%x", rune(v))
 	case Int:
-		w.b.WriteString(v.Big().String())
+		if v.big == nil {
+			w.b.WriteByte('0')
+		} else {
+			w.b.Write(v.big.Append(w.b.AvailableBuffer(), 10))
+		}
 	case Float:
 		return w.float(float64(v))
 	case List:
@@ -160,7 +168,8 @@ func (w *writer) symbol(name, suffix string) error {
 		return fmt.Errorf("a symbol without a name cannot be written")
 	}
 	if plainSymbol(name) {
-		w.b.WriteString(name + suffix)
+		w.b.WriteString(name)
+		w.b.WriteString(suffix)
 		return nil
 	}
 	if err := w.text(name, '|'); err != nil {
@@ -196,6 +205,12 @@ func plainSymbol(name string) bool {
 }
 
 func (w *writer) text(s string, quote byte) error {
+	if plainText(s, quote) {
+		w.b.WriteByte(quote)
+		w.b.WriteString(s)
+		w.b.WriteByte(quote)
+		return nil
+	}
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("%q is not valid UTF-8", s)
 	}
@@ -217,4 +232,14 @@ func (w *writer) text(s string, quote byte) error {
 	}
 	w.b.WriteByte(quote)
 	return nil
+}
+
+// plainText says whether a text has nothing but ASCII that stands for itself.
+func plainText(s string, quote byte) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == quote || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

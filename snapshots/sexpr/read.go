@@ -56,8 +56,9 @@ func read(src []byte, most int) ([]Value, error) {
 }
 
 type reader struct {
-	src []byte
-	at  int
+	src   []byte
+	at    int
+	items []Value // of the lists that are not closed yet, so that each is made once, in its size
 }
 
 func (r *reader) fail(at int, format string, args ...any) error {
@@ -137,7 +138,11 @@ func (r *reader) blockComment() error {
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f' }
 
 func isDelimiter(c byte) bool {
-	return isSpace(c) || strings.IndexByte("()[]{}\";'`,", c) >= 0
+	switch c {
+	case ' ', '\n', '\t', '\r', '\f', '(', ')', '[', ']', '{', '}', '"', ';', '\'', '`', ',':
+		return true
+	}
+	return false
 }
 
 func (r *reader) value(depth int) (Value, error) {
@@ -188,7 +193,7 @@ func (r *reader) abbreviation(length int, name Symbol, depth int) (Value, error)
 
 // list reads what follows an opening parenthesis.
 func (r *reader) list(start, depth int) (Value, error) {
-	items := List{}
+	first := len(r.items)
 	for {
 		if err := r.space(depth); err != nil {
 			return nil, err
@@ -198,16 +203,25 @@ func (r *reader) list(start, depth int) (Value, error) {
 			return nil, r.fail(start, "this ( is not closed")
 		case r.peek() == ')':
 			r.at++
-			return items, nil
+			return r.since(first), nil
 		case r.peek() == '.' && (r.at+1 == len(r.src) || isDelimiter(r.src[r.at+1])):
-			return r.tail(start, items, depth)
+			return r.tail(start, r.since(first), depth)
 		}
 		v, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, v)
+		r.items = append(r.items, v)
 	}
+}
+
+// since takes the items of the innermost list off.
+func (r *reader) since(first int) List {
+	list := make(List, len(r.items)-first)
+	copy(list, r.items[first:])
+	clear(r.items[first:])
+	r.items = r.items[:first]
+	return list
 }
 
 func (r *reader) tail(start int, items List, depth int) (Value, error) {
@@ -335,7 +349,16 @@ func (r *reader) token() string {
 func (r *reader) text(quote byte) (string, error) {
 	start := r.at
 	r.at++
+	for r.at < len(r.src) && r.src[r.at] < utf8.RuneSelf && r.src[r.at] != quote && r.src[r.at] != '\\' {
+		r.at++
+	}
+	plain := r.src[start+1 : r.at] // nearly always all of it
+	if r.peek() == quote {
+		r.at++
+		return string(plain), nil
+	}
 	var b strings.Builder
+	b.Write(plain)
 	for r.at < len(r.src) {
 		c := r.src[r.at]
 		switch {
@@ -399,7 +422,15 @@ func (r *reader) escape(b *strings.Builder) error {
 // atom reads a number, symbol or keyword.
 func (r *reader) atom() (Value, error) {
 	start := r.at
+	for r.at < len(r.src) && r.src[r.at] > ' ' && r.src[r.at] < 0x7f && r.src[r.at] != '|' && !isDelimiter(r.src[r.at]) {
+		r.at++
+	}
+	plain := string(r.src[start:r.at]) // nearly always all of it
+	if r.at == len(r.src) || isDelimiter(r.src[r.at]) {
+		return r.word(start, plain)
+	}
 	var name strings.Builder
+	name.WriteString(plain)
 	barred := false
 	for r.at < len(r.src) && !isDelimiter(r.src[r.at]) {
 		if r.src[r.at] == '|' {
@@ -427,6 +458,11 @@ func (r *reader) atom() (Value, error) {
 	if barred {
 		return r.named(start, text, false)
 	}
+	return r.word(start, text)
+}
+
+// word is an atom without bars.
+func (r *reader) word(start int, text string) (Value, error) {
 	if v, ok := parseNumber(text); ok {
 		return v, nil
 	}
@@ -466,6 +502,9 @@ func parseNumber(s string) (Value, bool) {
 		return nil, false
 	}
 	if strings.Trim(digits, "0123456789") == "" {
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return NewInt(n), true
+		}
 		n, ok := new(big.Int).SetString(s, 10)
 		return Int{n}, ok
 	}
