@@ -83,7 +83,7 @@ func (t *tail) add(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lines = append(t.lines, line)
-	if len(t.lines) > 60 {
+	if len(t.lines) > 2000 {
 		t.lines = t.lines[1:]
 	}
 }

@@ -94,6 +94,7 @@ type Guard struct {
 	quit   chan struct{} // closed by Close
 	ended  chan struct{} // closed when the core has ended
 	acks   chan ack
+	told   chan struct{} // closed when all acks have been told
 	status atomic.Pointer[Status]
 	counts counters
 
@@ -106,6 +107,7 @@ type Guard struct {
 	warm     *supervise.Line // the version before, ready to be rolled back to; or nil
 	warmID   snapshots.ID
 	canary   *canary // the promotion under way; or nil
+	down     bool    // the live version's processes could not be started
 	probe    bool    // the live version has not answered since it became live
 	readOnly error
 	suspects map[string]int // calls by id and body that hung a process once
@@ -119,9 +121,13 @@ var (
 	ErrDeadline  = errors.New("the deadline passed; nothing of the call was kept")
 	ErrReadOnly  = errors.New("the journal cannot be written, so only calls that change nothing are served; nothing of this call was kept")
 	ErrClosed    = errors.New("the guard is ending; nothing of the call was kept")
+	ErrDown      = errors.New("the agent cannot be started just now; nothing of the call was kept")
 	ErrNotKept   = errors.New("the journal failed while the call was being written; nothing of the call was kept")
 	ErrUnknown   = errors.New("the journal failed and cannot be opened; whether the call was kept is not known yet: ask again with the same id")
 )
+
+// refusal is what is said while the journal cannot be written.
+func (g *Guard) refusal() error { return fmt.Errorf("%w (%w)", ErrReadOnly, g.readOnly) }
 
 // Open recovers the agent and serves it. The error is a *DoubtError when
 // acknowledged calls may be missing.
@@ -129,7 +135,7 @@ func Open(ctx context.Context, cfg Config) (*Guard, error) {
 	cfg.defaults()
 	g := &Guard{
 		cfg: cfg, calls: make(chan *pending, cfg.Queue), events: make(chan func(), 256),
-		quit: make(chan struct{}), ended: make(chan struct{}), acks: make(chan ack, cfg.Queue),
+		quit: make(chan struct{}), ended: make(chan struct{}), acks: make(chan ack, cfg.Queue), told: make(chan struct{}),
 		suspects: map[string]int{},
 	}
 	if err := g.open(ctx); err != nil {
@@ -174,10 +180,27 @@ func (g *Guard) start(ctx context.Context) error {
 	if g.live, err = g.openLine(ctx, back); err != nil {
 		return fmt.Errorf("the version before the live one does not start either: %w", err)
 	}
-	return g.swap(journal.Rollback, back, "the live version did not start")
+	if err := g.swap(journal.Rollback, back, "the live version did not start"); err != nil {
+		g.live.Close()
+		return err
+	}
+	g.counts.rollbacks.Add(1)
+	return nil
 }
 
-func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
+// openLine starts a version's processes. A machine that is short of something for a
+// moment must not look like code that cannot start.
+func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (line *supervise.Line, err error) {
+	for pause := 100 * time.Millisecond; pause < time.Second; pause *= 2 {
+		if line, err = g.tryLine(ctx, version); err == nil || ctx.Err() != nil {
+			return line, err
+		}
+		time.Sleep(pause)
+	}
+	return line, err
+}
+
+func (g *Guard) tryLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
 	image, err := g.cfg.Code(version)
 	if err != nil {
 		return nil, err
@@ -248,6 +271,9 @@ func (g *Guard) tick() {
 	if g.readOnly != nil && time.Since(g.saved.reopened) >= reopenEvery {
 		g.reopen(g.readOnly)
 	}
+	if g.down {
+		g.restart()
+	}
 	g.watchMemory()
 	g.checkpointIfDue()
 	g.canaryTick()
@@ -276,11 +302,23 @@ func (g *Guard) finish() {
 		g.reject("the guard is ending")
 	}
 	close(g.acks)
+	for told := false; !told; { // nobody is left without the answer that is in the journal
+		select {
+		case f := <-g.events:
+			f()
+		case <-g.told:
+			told = true
+		}
+	}
 	g.saved.err = g.lastCheckpoint()
 	for _, line := range []*supervise.Line{g.live, g.warm} {
 		if line != nil {
 			line.Close()
 		}
+	}
+	if g.log == nil {
+		g.saved.err = errors.Join(g.saved.err, g.readOnly)
+		return
 	}
 	g.saved.err = errors.Join(g.saved.err, g.log.Close())
 }
@@ -288,6 +326,9 @@ func (g *Guard) finish() {
 // append writes a record and takes it into the state. After an error the journal
 // has to be opened anew.
 func (g *Guard) append(r journal.Record) (lsn uint64, err error) {
+	if g.log == nil {
+		return 0, g.refusal()
+	}
 	b, err := journal.Encode(r)
 	if err != nil {
 		return 0, err

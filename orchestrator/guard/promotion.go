@@ -258,13 +258,11 @@ func (g *Guard) abandon(err error) {
 		c.line.Close()
 	}
 	g.reopen(err)
-	if g.log != nil {
-		if err := g.settle(); err != nil {
-			g.cfg.Say("the promotion cannot be ended: %v", err)
-		}
-		g.restart()
+	a := g.attempt(c.n)
+	if !a.Ended {
+		a.Why = "it could not be ended yet: " + err.Error()
 	}
-	c.ended(g.attempt(c.n))
+	c.ended(a)
 }
 
 // settle ends a promotion that a crash left half-way.

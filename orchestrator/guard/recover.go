@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"syscall"
 	"time"
 
 	"jird/orchestrator/journal"
@@ -134,8 +135,8 @@ func (g *Guard) recover() (*recovered, error) {
 	}
 	r.log, err = g.cfg.Store.OpenJournal(saved == nil)
 	switch {
-	case errors.Is(err, wal.ErrInUse):
-		return nil, err
+	case errors.Is(err, wal.ErrInUse), short(err):
+		return r, err
 	case err != nil:
 		return g.salvage(r, err)
 	}
@@ -144,6 +145,17 @@ func (g *Guard) recover() (*recovered, error) {
 		return g.renew(r, why)
 	}
 	return g.replay(r)
+}
+
+// short says that an error comes of a machine that is short of something, space above
+// all. It tells nothing of what is on the disk, so nothing may be given up for it.
+func short(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // salvage reads what it can of a journal that does not open. Damage that lies before
@@ -297,19 +309,20 @@ func (g *Guard) reopen(why error) {
 		g.log = nil
 		g.epoch++
 	}
+	first := g.readOnly == nil
 	g.readOnly = why
 	g.saved.reopened = time.Now()
 	r, err := g.recover()
-	if err != nil {
+	if err != nil && first {
 		g.cfg.Say("the journal cannot be opened: %v", err)
+		g.lookOnly(r)
+	}
+	if err != nil {
 		return
 	}
-	same := g.state.LSN == r.state.LSN
-	g.log, g.state = r.log, r.state
+	g.log = r.log
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
-	if !same {
-		g.restart()
-	}
+	g.become(r.state)
 	// Whether it can be written shows only when it is.
 	if err := g.appendDurably(&journal.Restart{Time: now(), Why: "the journal failed: " + why.Error()}); err != nil {
 		g.readOnly = err
@@ -317,4 +330,46 @@ func (g *Guard) reopen(why error) {
 	}
 	g.readOnly = nil
 	g.cfg.Say("the journal is written again")
+	g.endPromotion()
+}
+
+// lookOnly finds out what can be read while the journal cannot be opened.
+func (g *Guard) lookOnly(r *recovered) {
+	if r == nil {
+		return
+	}
+	if err := r.apply(g.cfg.Store.Salvage(r.state.LSN + 1)); err != nil {
+		g.cfg.Say("the journal cannot be read either, from LSN %d on: %v", r.state.LSN+1, err)
+		return
+	}
+	g.become(r.state)
+}
+
+// become takes in a state that was read back. Processes that hold another memory are
+// started again: all states are of one journal, so the number of write-sets tells.
+func (g *Guard) become(s *journal.State) {
+	same := g.state.Sets == s.Sets
+	g.state = s
+	if same {
+		return
+	}
+	g.cfg.Say("the processes hold what the journal does not: they are started again")
+	g.restart()
+	g.veto("the journal failed beneath it")
+}
+
+// endPromotion ends a promotion that a journal or a disk which failed left half-way.
+func (g *Guard) endPromotion() {
+	a := g.state.Attempt()
+	if g.canary != nil || a == nil {
+		return
+	}
+	accepted := a.Accepted
+	if err := g.settle(); err != nil {
+		g.cfg.Say("the promotion cannot be ended: %v", err)
+		g.readOnly = err
+	}
+	if accepted { // another version is live, with the canary's state
+		g.restart()
+	}
 }

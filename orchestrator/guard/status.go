@@ -122,7 +122,7 @@ func (g *Guard) Status() Status { return *g.status.Load() }
 func (g *Guard) publish() {
 	t, l := g.state.Totals, g.state.LSN
 	s := &Status{
-		Agent: g.cfg.Agent, Ready: true, Warm: g.warmID, Waiting: len(g.calls), Calls: t.Calls,
+		Agent: g.cfg.Agent, Ready: !g.down, Warm: g.warmID, Waiting: len(g.calls), Calls: t.Calls,
 		Live:       LiveStatus{g.live.PID(), g.version, t.Restarts, l, g.counts.resident.Load()},
 		Remembered: g.state.Calls.Len(), Memory: MemoryStatus{g.state.Memory.Bytes(), g.state.Sets},
 		Proposals: len(g.state.Proposals), Checkpoint: g.saved.lsn, Metrics: g.metrics(),
