@@ -191,7 +191,7 @@ func (g *Guard) poison(c *pending) {
 	delete(g.suspects, c.ID+c.body)
 	g.counts.poisoned.Add(1)
 	g.keep(c, nil, g.version, &journal.Call{
-		ID: c.ID, Body: c.body, Time: now(), Reply: journal.Reply{Status: journal.Failed, Text: "killed the agent twice"},
+		ID: c.ID, Body: c.body, Time: g.now(), Reply: journal.Reply{Status: journal.Failed, Text: "killed the agent twice"},
 	}, nil, nil)
 }
 
@@ -223,7 +223,7 @@ func (g *Guard) served(c *pending, line *supervise.Line, version snapshots.ID, o
 // record is what the journal says of a call; memory are the effects that change
 // memory.
 func (g *Guard) record(c *pending, overlay string, a *sandbox.Answer) (r *journal.Call, memory []sandbox.Effect) {
-	r = &journal.Call{ID: c.ID, Body: c.body, Time: now(), Reply: journal.Reply{Status: journal.OK, Value: a.Value}, Overlay: overlay}
+	r = &journal.Call{ID: c.ID, Body: c.body, Time: g.now(), Reply: journal.Reply{Status: journal.OK, Value: a.Value}, Overlay: overlay}
 	if a.Raised {
 		r.Reply = journal.Reply{Status: journal.Raised, Text: a.Text}
 	}
@@ -248,6 +248,9 @@ func (g *Guard) record(c *pending, overlay string, a *sandbox.Answer) (r *journa
 // the caller told when it may be.
 func (g *Guard) keep(c *pending, line *supervise.Line, version snapshots.ID, r *journal.Call, memory []sandbox.Effect, a *sandbox.Answer) {
 	g.cfg.Failpoint("call.append")
+	if mutant == tellsFirst {
+		c.done <- outcome{Result: Result{Reply: r.Reply, Version: version}}
+	}
 	lsn, err := g.append(r)
 	if err != nil {
 		if line != nil {
@@ -273,7 +276,9 @@ func (g *Guard) keep(c *pending, line *supervise.Line, version snapshots.ID, r *
 		return
 	}
 	g.cfg.Failpoint("call.acknowledge")
-	g.acknowledgeLater(c, Result{r.Reply, lsn, version, false}, lsn)
+	if mutant != tellsFirst {
+		g.acknowledgeLater(c, Result{r.Reply, lsn, version, false}, lsn)
+	}
 	if a != nil {
 		g.veto(g.mirror(c, line, a)) // before the candidate learns of the write-set
 	}
@@ -351,7 +356,7 @@ func (g *Guard) acknowledge() {
 	var doubts sync.WaitGroup
 	defer doubts.Wait()
 	for a := range g.acks {
-		if a.lsn == 0 {
+		if a.lsn == 0 || mutant == tellsUnsynced {
 			a.c.done <- outcome{Result: a.result}
 			continue
 		}

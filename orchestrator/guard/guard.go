@@ -65,6 +65,7 @@ type Config struct {
 	// proposes; Decide is to follow. nil: proposals wait.
 	Proposed func(journal.Proposal)
 
+	Now       func() time.Time // the wall clock, asked when the guard is opened; nil: time.Now
 	Say       func(format string, args ...any)
 	Failpoint func(name string) // called at every arrow; nil: nothing
 }
@@ -75,6 +76,9 @@ func (c *Config) defaults() {
 	}
 	if c.Queue == 0 {
 		c.Queue = 1000
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Say == nil {
 		c.Say = func(string, ...any) {}
@@ -102,6 +106,8 @@ type Guard struct {
 	log      Journal
 	epoch    int // how often the journal was opened
 	state    *journal.State
+	wall     int64        // Unix milliseconds at began, see now
+	began    time.Time    // when the guard was opened
 	version  snapshots.ID // what the live ref says
 	live     *supervise.Line
 	warm     *supervise.Line // the version before, ready to be rolled back to; or nil
@@ -349,4 +355,8 @@ func (g *Guard) appendDurably(r journal.Record) error {
 	return g.log.Sync(context.Background(), lsn)
 }
 
-func now() int64 { return time.Now().UnixMilli() }
+// now is the time that records carry, in Unix milliseconds: what the wall clock said
+// when the guard was opened, or the last record if that is later, and what has passed
+// since by a clock that nobody sets. So a wall clock that is set forward does not make
+// the guard forget ids, and one that is set back does not make it remember them longer.
+func (g *Guard) now() int64 { return g.wall + time.Since(g.began).Milliseconds() }

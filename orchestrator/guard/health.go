@@ -57,7 +57,7 @@ func (g *Guard) restarted(d *supervise.Death) {
 	if g.log == nil || g.readOnly != nil {
 		return
 	}
-	if _, err := g.append(&journal.Restart{Time: now(), Took: d.Took.Microseconds(), Why: d.Why.Error()}); err != nil {
+	if _, err := g.append(&journal.Restart{Time: g.now(), Took: d.Took.Microseconds(), Why: d.Why.Error()}); err != nil {
 		g.reopen(err)
 	}
 }

@@ -81,6 +81,8 @@ type recovered struct {
 	saved uint64       // LSN of the checkpoint that it begins from
 	clean bool
 	fresh bool // nothing was ever served
+	// unproven says that no call was journaled since another version became live.
+	unproven bool
 }
 
 // open recovers the state and the live version.
@@ -89,7 +91,7 @@ func (g *Guard) open(context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.log, g.state = r.log, r.state
+	g.log, g.state, g.probe = r.log, r.state, r.unproven
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
 	if err := g.findLive(r); err != nil {
 		r.log.Close()
@@ -106,9 +108,10 @@ func (g *Guard) open(context.Context) error {
 			return fmt.Errorf("the memory of %s: %w", g.cfg.Agent, err)
 		}
 	}
-	start := &journal.Start{Time: now()}
+	g.wall, g.began = max(g.cfg.Now().UnixMilli(), g.state.LastTime), time.Now()
+	start := &journal.Start{Time: g.now()}
 	if !r.clean && !r.fresh {
-		start.Gap = max(0, now()-g.state.LastTime)
+		start.Gap = start.Time - g.state.LastTime
 	}
 	if err := g.appendDurably(start); err != nil {
 		r.log.Close()
@@ -224,7 +227,7 @@ func (g *Guard) keepReplayed(r *recovered) error {
 }
 
 func (g *Guard) recordLoss(r *recovered, doubt *DoubtError) error {
-	loss := &journal.Loss{First: doubt.First, Time: now(), Why: doubt.Why}
+	loss := &journal.Loss{First: doubt.First, Time: g.cfg.Now().UnixMilli(), Why: doubt.Why}
 	b, err := journal.Encode(loss)
 	if err != nil {
 		return err
@@ -264,8 +267,11 @@ func (r *recovered) apply(records iter.Seq2[Entry, error]) error {
 		if err := r.state.Apply(entry.LSN, record); err != nil {
 			return err
 		}
-		if done, ok := record.(*journal.Done); ok {
-			r.live = r.state.Version(done.N)
+		switch record := record.(type) {
+		case *journal.Done:
+			r.live, r.unproven = r.state.Version(record.N), true
+		case *journal.Call:
+			r.unproven = false
 		}
 	}
 	return nil
@@ -324,7 +330,7 @@ func (g *Guard) reopen(why error) {
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
 	g.become(r.state)
 	// Whether it can be written shows only when it is.
-	if err := g.appendDurably(&journal.Restart{Time: now(), Why: "the journal failed: " + why.Error()}); err != nil {
+	if err := g.appendDurably(&journal.Restart{Time: g.now(), Why: "the journal failed: " + why.Error()}); err != nil {
 		g.readOnly = err
 		return
 	}

@@ -146,7 +146,7 @@ func (g *Guard) publish() {
 func (g *Guard) metrics() SuccessMetrics {
 	t := g.state.Totals
 	m := SuccessMetrics{Losses: len(t.Losses), Attempts: t.Attempts, Held: t.Held, Uptime: 1}
-	if alive := (time.Now().UnixMilli() - t.Since) * 1000; t.Since > 0 && alive > 0 {
+	if alive := (g.now() - t.Since) * 1000; t.Since > 0 && alive > 0 {
 		m.Uptime = max(0, 1-float64(t.DownMicro)/float64(alive))
 	}
 	g.counts.mu.Lock()
