@@ -194,19 +194,7 @@ func (g *Guard) start(ctx context.Context) error {
 	return nil
 }
 
-// openLine starts a version's processes. A machine that is short of something for a
-// moment must not look like code that cannot start.
-func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (line *supervise.Line, err error) {
-	for pause := 100 * time.Millisecond; pause < time.Second; pause *= 2 {
-		if line, err = g.tryLine(ctx, version); err == nil || ctx.Err() != nil {
-			return line, err
-		}
-		time.Sleep(pause)
-	}
-	return line, err
-}
-
-func (g *Guard) tryLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
+func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
 	image, err := g.cfg.Code(version)
 	if err != nil {
 		return nil, err
