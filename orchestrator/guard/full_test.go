@@ -13,18 +13,16 @@ import (
 	"jird/snapshots"
 )
 
-// smallDisk is a file system of its own, of a few MiB.
-func smallDisk(t testing.TB, size string) string {
+// smallDisk makes a folder a file system of its own, of a few MiB.
+func smallDisk(t testing.TB, dir, size string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skipf("skipped: only root may mount")
 	}
-	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("skipped: mounting a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	return dir
 }
 
 // fill takes all the space there is, and returns what gives it back.
@@ -64,7 +62,8 @@ func (w *world) moved(dir string) {
 // names the cure, and once there is space again all goes on, nothing lost.
 func TestFullDisk(t *testing.T) {
 	w := newWorld(t)
-	dir := smallDisk(t, "40m")
+	dir := t.TempDir()
+	smallDisk(t, dir, "40m")
 	w.moved(dir)
 	two := w.version("two")
 	g := w.open()
@@ -108,6 +107,41 @@ func TestFullDisk(t *testing.T) {
 	if a, err := g.Promote(t.Context(), Promote{To: two, Kind: "forced"}); err != nil || !a.Live() {
 		t.Error(a, err)
 	}
+}
+
+// There is no space for the ref of an accepted promotion: the promise is kept once
+// there is.
+func TestNoSpaceForTheRef(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	refs := filepath.Join(dir, "vault", "refs")
+	if err := os.MkdirAll(refs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	smallDisk(t, refs, "64k")
+	w.moved(dir)
+	one, two := mustRef(t, w.vault), w.version("two")
+	g := w.open()
+	w.want(w.call(g, "(add 5)"), "5")
+	free := fill(t, refs)
+	a, err := g.Promote(t.Context(), Promote{To: two, Kind: "forced"})
+	if err != nil || a.Ended || !strings.Contains(a.Why, "no space left") {
+		t.Errorf("%+v %v", a, err)
+	}
+	w.want(w.call(g, "(version)"), "one")
+	w.want(w.call(g, "(get)"), "5")
+	if got := w.call(g, "(add 1)"); !strings.Contains(got, ErrReadOnly.Error()) || !strings.Contains(got, "no space left") {
+		t.Error(got)
+	}
+	free()
+	w.writable(g)
+	w.want(w.call(g, "(version)"), "two")
+	w.refs(two, one)
+	w.want(w.call(g, "(add 1)"), "6")
+	w.dies(g)
+	g = w.open()
+	w.want(w.call(g, "(version)"), "two")
+	w.want(w.call(g, "(get)"), "6")
 }
 
 // untilFull writes until it is refused. It returns how many adds were acknowledged,
