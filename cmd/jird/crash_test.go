@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -71,6 +69,43 @@ func TestCrashBatch(t *testing.T) {
 		s.load("", "", 0)
 	}
 	s.finish()
+}
+
+// Of guards that start at the same moment one serves, and the others say which.
+func TestGuardsAtOnce(t *testing.T) {
+	s := newSiege(t, "sync")
+	for range 3 {
+		var lives [3]*life
+		var listen [3]bool
+		var starts sync.WaitGroup
+		for i := range lives {
+			starts.Go(func() { lives[i], listen[i] = s.launch("", 0) })
+		}
+		starts.Wait()
+		winners := 0
+		for i, l := range lives {
+			if listen[i] {
+				winners++
+				continue
+			}
+			<-l.ended
+			if code := l.command.ProcessState.ExitCode(); code != exitFailed {
+				t.Errorf("a guard that came too late ended with status %d", code)
+			}
+		}
+		if winners != 1 {
+			t.Fatalf("%d guards listen", winners)
+		}
+		if err := s.check(); err != nil {
+			t.Error(err)
+		}
+		for _, l := range lives {
+			l.kill()
+		}
+	}
+	if said := s.said.String(); !strings.Contains(said, "held by the guard of register") && !strings.Contains(said, "in use by process") {
+		t.Error("nobody says who holds the agent")
+	}
 }
 
 func fromEnv(t *testing.T, name string, otherwise int) int {
@@ -457,70 +492,5 @@ func (s *siege) print() {
 		s.killed(), text.String(), sent, answered, s.poisoned.Load(), s.oracle.lost, s.startup[len(s.startup)/2], s.startup[len(s.startup)-1])
 	if float64(answered) < 0.999*float64(sent)-callers { // one of each may be on its way at the end
 		s.t.Errorf("%d of %d calls were answered", answered, sent)
-	}
-}
-
-// life is one guard's process.
-type life struct {
-	command *exec.Cmd
-	ended   chan struct{}
-	before  string
-}
-
-// start starts a guard. listens is false if it ended before it did.
-func (s *siege) start(arrow string, passes int) (l *life, listens bool) {
-	s.t.Helper()
-	began := time.Now()
-	l = &life{command: s.command("serve", "register", "--mode", s.mode), ended: make(chan struct{}), before: arrow}
-	l.command.Env = append(l.command.Env, fmt.Sprintf("JIRD_FAILPOINT=%s:%d", arrow, passes))
-	said, err := l.command.StderrPipe()
-	if err == nil {
-		err = l.command.Start()
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(l.kill)
-	ready := make(chan bool, 1)
-	go func() {
-		for lines := bufio.NewScanner(said); lines.Scan(); {
-			s.said.add(lines.Text())
-			if strings.Contains(lines.Text(), "does not start") {
-				s.t.Errorf("all versions start: %s", lines.Text())
-			}
-			if strings.Contains(lines.Text(), "is served at") {
-				ready <- true
-			}
-		}
-		_ = l.command.Wait()
-		close(l.ended)
-		close(ready)
-	}()
-	listens = <-ready
-	s.startup = append(s.startup, time.Since(began))
-	if !listens && arrow == "" {
-		s.t.Fatal("the guard does not start")
-	}
-	return l, listens
-}
-
-func (l *life) kill() {
-	_ = l.command.Process.Kill()
-	<-l.ended
-}
-
-func (l *life) over() bool {
-	select {
-	case <-l.ended:
-		return true
-	default:
-		return false
-	}
-}
-
-func (l *life) waits(d time.Duration) {
-	select {
-	case <-l.ended:
-	case <-time.After(d):
 	}
 }
