@@ -2,10 +2,14 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"jird/snapshots/wal"
 )
 
 // life is one guard's process.
@@ -80,5 +84,16 @@ func (l *life) waits(d time.Duration) {
 	select {
 	case <-l.ended:
 	case <-time.After(d):
+	}
+}
+
+// verify reads the journal. A child of the killed guard has it open until it runs
+// its own program.
+func (s *siege) verify() (report wal.Report, err error) {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		report, err = wal.Verify(filepath.Join(s.home, "agents", "register", "journal"))
+		if !errors.Is(err, wal.ErrInUse) || time.Since(began) > 5*time.Second {
+			return report, err
+		}
 	}
 }

@@ -23,7 +23,6 @@ import (
 	"jird/orchestrator/journal"
 	"jird/orchestrator/serve"
 	"jird/snapshots"
-	"jird/snapshots/wal"
 )
 
 // arrows are all places where a guard can be killed by name. Each is passed by the
@@ -259,7 +258,7 @@ func (s *siege) load(arrow, by string, agents int) {
 	default:
 		s.kills["guard, at a random moment"]++
 	}
-	report, err := wal.Verify(filepath.Join(s.home, "agents", "register", "journal"))
+	report, err := s.verify()
 	if err == nil && report.Lost() {
 		err = errors.Join(report.Faults...)
 	}
@@ -273,7 +272,7 @@ func (s *siege) load(arrow, by string, agents int) {
 
 // drawn waits until a number of acknowledged bytes, drawn at random, has gone by.
 func (s *siege) drawn(l *life) {
-	until := s.bytes.Load() + s.random.Int64N(4096)
+	until := s.bytes.Load() + s.random.Int64N(64<<s.random.IntN(10))
 	for deadline := time.Now().Add(3 * time.Second); s.bytes.Load() < until && time.Now().Before(deadline) && !l.over(); {
 		time.Sleep(100 * time.Microsecond)
 	}
@@ -474,7 +473,7 @@ func (s *siege) finish() {
 	if code := life.command.ProcessState.ExitCode(); code != exitDone {
 		s.t.Errorf("status %d after SIGTERM", code)
 	}
-	if report, err := wal.Verify(filepath.Join(s.home, "agents", "register", "journal")); err != nil || len(report.Faults) > 0 {
+	if report, err := s.verify(); err != nil || len(report.Faults) > 0 {
 		s.t.Errorf("the journal at the end: %v %v", err, report.Faults)
 	}
 	waitForNone(s.t.(*testing.T), s.home)
