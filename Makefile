@@ -19,8 +19,10 @@ evolve: setup build
 test: setup
 	$(GO) test -p 1 -race -timeout 15m $(TESTFLAGS) ./...
 
-# The journal's crash tests, long: CRASH_ROUNDS=N for longer. A failure prints its seed.
-crash:
+# The guard and its agent killed CRASH_KILLS times under load, and the journal's crash
+# tests, CRASH_ROUNDS times. A failure prints its seed: CRASH_SEED=N repeats the draws.
+crash: setup
+	CRASH_KILLS=$(or $(CRASH_KILLS),1000) $(GO) test -timeout 120m -v -run TestCrash ./cmd/jird/
 	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),20) $(GO) test -timeout 60m -v -run 'Power|Fault|Killed|Flipped|Lost' ./snapshots/wal/
 
 # The guard's kills are measured beside an OTP supervisor: Debian's erlang-base, for

@@ -74,7 +74,7 @@ func (l *Lab) Serve(ctx context.Context, name string, o GuardOptions) error {
 	if o.Socket == "" {
 		o.Socket = filepath.Join(l.agentDir(name), "guard.sock")
 	}
-	release, err := l.lock(name, o.Socket)
+	release, err := l.lockSoon(name, o.Socket)
 	if err != nil {
 		return err
 	}
@@ -101,6 +101,19 @@ func (l *Lab) Serve(ctx context.Context, name string, o GuardOptions) error {
 		o.Ready(o.Socket)
 	}
 	return serve.Serve(ctx, g, listeners...)
+}
+
+// lockSoon is lock, but waits a moment where the holder is dead: a child that it was
+// just starting has the lock until it runs its own program (flock(2), execve(2)).
+func (l *Lab) lockSoon(name, socket string) (release func(), err error) {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		release, err = l.lock(name, socket)
+		var held *HeldError
+		dead := errors.As(err, &held) && errors.Is(syscall.Kill(held.PID, 0), syscall.ESRCH)
+		if !dead || time.Since(began) > time.Second {
+			return release, err
+		}
+	}
 }
 
 // guard opens the guard of an agent whose lock is held.
@@ -223,7 +236,7 @@ func (l *Lab) Rollback(ctx context.Context, name string, p serve.Promotion) (ser
 }
 
 func (l *Lab) throughGuard(ctx context.Context, name string, ask func(*serve.Client) (serve.Ended, error), do func(*guard.Guard) (journal.Attempt, error)) (serve.Ended, error) {
-	release, err := l.lock(name, "")
+	release, err := l.lockSoon(name, "")
 	var held *HeldError
 	if errors.As(err, &held) && held.Socket != "" {
 		return ask(serve.NewClient(held.Socket))

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,8 +86,11 @@ func (g *Guard) Call(ctx context.Context, r Request) (Result, error) {
 	case <-g.ended:
 	}
 	if c.state.CompareAndSwap(waiting, abandoned) {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return Result{}, ctx.Err()
+		case time.Now().Before(c.deadline):
+			return Result{}, ErrClosed
 		}
 		return Result{}, ErrDeadline
 	}
@@ -99,7 +103,7 @@ func (g *Guard) Call(ctx context.Context, r Request) (Result, error) {
 	case o := <-c.done:
 		return o.Result, o.err
 	default:
-		return Result{}, ErrClosed
+		return Result{}, ErrUnknown
 	}
 }
 
@@ -114,10 +118,10 @@ func (g *Guard) handle(c *pending) {
 	switch {
 	case err != nil:
 		c.fail(err)
+	case found && g.log == nil: // it was read, but nothing vouches for it
+		c.fail(fmt.Errorf("%w: %w", ErrUnknown, g.readOnly))
 	case found:
 		g.acknowledgeLater(c, Result{reply, lsn, g.version, true}, lsn)
-	case g.log == nil:
-		c.fail(g.readOnly)
 	default:
 		g.carryOut(c)
 	}
@@ -143,6 +147,10 @@ func (g *Guard) carryOut(c *pending) {
 		if !errors.As(err, &failure) { // not by this call: it had not begun
 			if late {
 				c.fail(ErrDeadline)
+				return
+			}
+			if g.down {
+				c.fail(ErrDown)
 				return
 			}
 			g.mend()
@@ -183,7 +191,7 @@ func (g *Guard) poison(c *pending) {
 	delete(g.suspects, c.ID+c.body)
 	g.counts.poisoned.Add(1)
 	g.keep(c, nil, g.version, &journal.Call{
-		ID: c.ID, Body: c.body, Time: now(), Reply: journal.Reply{Status: journal.Failed, Text: "killed the agent twice"},
+		ID: c.ID, Body: c.body, Time: g.now(), Reply: journal.Reply{Status: journal.Failed, Text: "killed the agent twice"},
 	}, nil, nil)
 }
 
@@ -196,17 +204,17 @@ func (g *Guard) served(c *pending, line *supervise.Line, version snapshots.ID, o
 	}
 	record, memory := g.record(c, overlay, answer)
 	defer g.veto(g.observe(line, answer, took), g.conflict(record)) // once the call is kept
-	if c.ID == "" && len(record.Writes) == 0 && len(record.Proposals) == 0 {
+	nothing := len(record.Writes)+len(record.Proposals) == 0
+	switch {
+	case g.readOnly != nil && nothing: // it cannot be remembered, and what it saw is on the disk
+		g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, 0)
+		return
+	case g.readOnly != nil:
+		c.fail(g.refusal())
+		return
+	case c.ID == "" && nothing:
 		g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, g.shown)
 		g.veto(g.mirror(c, line, answer))
-		return
-	}
-	if g.readOnly != nil {
-		if len(record.Writes)+len(record.Proposals) > 0 {
-			c.fail(fmt.Errorf("%w (%w)", ErrReadOnly, g.readOnly))
-		} else { // it changed nothing, and cannot be remembered
-			g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, g.shown)
-		}
 		return
 	}
 	g.keep(c, line, version, record, memory, answer)
@@ -215,7 +223,7 @@ func (g *Guard) served(c *pending, line *supervise.Line, version snapshots.ID, o
 // record is what the journal says of a call; memory are the effects that change
 // memory.
 func (g *Guard) record(c *pending, overlay string, a *sandbox.Answer) (r *journal.Call, memory []sandbox.Effect) {
-	r = &journal.Call{ID: c.ID, Body: c.body, Time: now(), Reply: journal.Reply{Status: journal.OK, Value: a.Value}, Overlay: overlay}
+	r = &journal.Call{ID: c.ID, Body: c.body, Time: g.now(), Reply: journal.Reply{Status: journal.OK, Value: a.Value}, Overlay: overlay}
 	if a.Raised {
 		r.Reply = journal.Reply{Status: journal.Raised, Text: a.Text}
 	}
@@ -240,6 +248,9 @@ func (g *Guard) record(c *pending, overlay string, a *sandbox.Answer) (r *journa
 // the caller told when it may be.
 func (g *Guard) keep(c *pending, line *supervise.Line, version snapshots.ID, r *journal.Call, memory []sandbox.Effect, a *sandbox.Answer) {
 	g.cfg.Failpoint("call.append")
+	if mutant == tellsFirst {
+		c.done <- outcome{Result: Result{Reply: r.Reply, Version: version}}
+	}
 	lsn, err := g.append(r)
 	if err != nil {
 		if line != nil {
@@ -248,20 +259,26 @@ func (g *Guard) keep(c *pending, line *supervise.Line, version snapshots.ID, r *
 		}
 		g.reopen(err)
 		if g.readOnly != nil {
-			err = fmt.Errorf("%w (%w)", ErrReadOnly, g.readOnly)
+			err = g.refusal()
 		} else {
 			err = fmt.Errorf("%w: %w", ErrNotKept, err)
 		}
 		// It may have reached the disk all the same; then it was carried out.
-		if reply, lsn, found, findErr := g.state.Calls.Find(c.ID, c.body); found && findErr == nil {
+		reply, lsn, found, findErr := g.state.Calls.Find(c.ID, c.body)
+		switch {
+		case !found || findErr != nil:
+			c.fail(err)
+		case g.log == nil:
+			c.fail(fmt.Errorf("%w: %w", ErrUnknown, g.readOnly))
+		default:
 			g.acknowledgeLater(c, Result{reply, lsn, version, false}, lsn)
-			return
 		}
-		c.fail(err)
 		return
 	}
 	g.cfg.Failpoint("call.acknowledge")
-	g.acknowledgeLater(c, Result{r.Reply, lsn, version, false}, lsn)
+	if mutant != tellsFirst {
+		g.acknowledgeLater(c, Result{r.Reply, lsn, version, false}, lsn)
+	}
 	if a != nil {
 		g.veto(g.mirror(c, line, a)) // before the candidate learns of the write-set
 	}
@@ -335,13 +352,16 @@ func (g *Guard) acknowledgeLater(c *pending, r Result, lsn uint64) {
 
 // acknowledge tells callers in the order of their records.
 func (g *Guard) acknowledge() {
+	defer close(g.told)
+	var doubts sync.WaitGroup
+	defer doubts.Wait()
 	for a := range g.acks {
-		if a.lsn == 0 {
+		if a.lsn == 0 || mutant == tellsUnsynced {
 			a.c.done <- outcome{Result: a.result}
 			continue
 		}
 		if err := a.log.Wait(context.Background(), a.lsn); err != nil {
-			go g.post(func() { g.doubted(a, err) })
+			doubts.Go(func() { g.post(func() { g.doubted(a, err) }) })
 			continue
 		}
 		a.c.done <- outcome{Result: a.result}

@@ -24,9 +24,17 @@ type Disk struct {
 
 var _ Store = (*Disk)(nil)
 
+// inUseFor is how long a journal that somebody has open is waited for: one who looks
+// at it, or a child of a guard that was killed, until it runs its own program.
+const inUseFor = time.Second
+
 // OpenJournal implements Store.
 func (d *Disk) OpenJournal(create bool) (Opened, error) {
 	l, err := wal.Open(d.Dir, wal.Options{Mode: d.Mode, Create: create})
+	for began := time.Now(); errors.Is(err, wal.ErrInUse) && time.Since(began) < inUseFor; {
+		time.Sleep(10 * time.Millisecond)
+		l, err = wal.Open(d.Dir, wal.Options{Mode: d.Mode, Create: create})
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -221,13 +221,7 @@ func newWorld(t testing.TB) *world {
 	var mu sync.Mutex
 	w.cfg = Config{
 		Agent: "a", Vault: vault, Store: w.disk, Deadline: 5 * time.Second, Canary: Canary{Steps: []Step{}},
-		Code: func(id snapshots.ID) (sandbox.Image, error) {
-			image, err := vault.Get(id)
-			if err != nil {
-				return sandbox.Image{}, err
-			}
-			return sandbox.Image{Files: []sandbox.Source{{Name: "agent.scm", Code: image.File("agent.scm").Data}}}, nil
-		},
+		Code: codeOf(vault),
 		Line: supervise.Config{Sandbox: sandbox.Options{
 			Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: 20 * time.Second,
 			Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
@@ -243,6 +237,16 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+func codeOf(vault *snapshots.Vault) func(snapshots.ID) (sandbox.Image, error) {
+	return func(id snapshots.ID) (sandbox.Image, error) {
+		image, err := vault.Get(id)
+		if err != nil {
+			return sandbox.Image{}, err
+		}
+		return sandbox.Image{Files: []sandbox.Source{{Name: "agent.scm", Code: image.File("agent.scm").Data}}}, nil
+	}
 }
 
 // version stores a version of the agent.

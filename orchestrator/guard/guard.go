@@ -65,6 +65,7 @@ type Config struct {
 	// proposes; Decide is to follow. nil: proposals wait.
 	Proposed func(journal.Proposal)
 
+	Now       func() time.Time // the wall clock, asked when the guard is opened; nil: time.Now
 	Say       func(format string, args ...any)
 	Failpoint func(name string) // called at every arrow; nil: nothing
 }
@@ -75,6 +76,9 @@ func (c *Config) defaults() {
 	}
 	if c.Queue == 0 {
 		c.Queue = 1000
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Say == nil {
 		c.Say = func(string, ...any) {}
@@ -94,6 +98,7 @@ type Guard struct {
 	quit   chan struct{} // closed by Close
 	ended  chan struct{} // closed when the core has ended
 	acks   chan ack
+	told   chan struct{} // closed when all acks have been told
 	status atomic.Pointer[Status]
 	counts counters
 
@@ -102,11 +107,14 @@ type Guard struct {
 	epoch    int // how often the journal was opened
 	state    *journal.State
 	shown    uint64       // the last record that an answer may rest on
+	wall     int64        // Unix milliseconds at began, see now
+	began    time.Time    // when the guard was opened
 	version  snapshots.ID // what the live ref says
 	live     *supervise.Line
 	warm     *supervise.Line // the version before, ready to be rolled back to; or nil
 	warmID   snapshots.ID
 	canary   *canary // the promotion under way; or nil
+	down     bool    // the live version's processes could not be started
 	probe    bool    // the live version has not answered since it became live
 	readOnly error
 	pulse    pulse
@@ -121,9 +129,13 @@ var (
 	ErrDeadline  = errors.New("the deadline passed; nothing of the call was kept")
 	ErrReadOnly  = errors.New("the journal cannot be written, so only calls that change nothing are served; nothing of this call was kept")
 	ErrClosed    = errors.New("the guard is ending; nothing of the call was kept")
+	ErrDown      = errors.New("the agent cannot be started just now; nothing of the call was kept")
 	ErrNotKept   = errors.New("the journal failed while the call was being written; nothing of the call was kept")
 	ErrUnknown   = errors.New("the journal failed and cannot be opened; whether the call was kept is not known yet: ask again with the same id")
 )
+
+// refusal is what is said while the journal cannot be written.
+func (g *Guard) refusal() error { return fmt.Errorf("%w (%w)", ErrReadOnly, g.readOnly) }
 
 // Open recovers the agent and serves it. The error is a *DoubtError when
 // acknowledged calls may be missing.
@@ -131,7 +143,7 @@ func Open(ctx context.Context, cfg Config) (*Guard, error) {
 	cfg.defaults()
 	g := &Guard{
 		cfg: cfg, calls: make(chan *pending, cfg.Queue), events: make(chan func(), 256),
-		quit: make(chan struct{}), ended: make(chan struct{}), acks: make(chan ack, cfg.Queue),
+		quit: make(chan struct{}), ended: make(chan struct{}), acks: make(chan ack, cfg.Queue), told: make(chan struct{}),
 		suspects: map[string]int{},
 	}
 	if err := g.open(ctx); err != nil {
@@ -176,7 +188,12 @@ func (g *Guard) start(ctx context.Context) error {
 	if g.live, err = g.openLine(ctx, back); err != nil {
 		return fmt.Errorf("the version before the live one does not start either: %w", err)
 	}
-	return g.swap(journal.Rollback, back, "the live version did not start")
+	if err := g.swap(journal.Rollback, back, "the live version did not start"); err != nil {
+		g.live.Close()
+		return err
+	}
+	g.counts.rollbacks.Add(1)
+	return nil
 }
 
 func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
@@ -250,6 +267,9 @@ func (g *Guard) tick() {
 	if g.readOnly != nil && time.Since(g.saved.reopened) >= reopenEvery {
 		g.reopen(g.readOnly)
 	}
+	if g.down {
+		g.restart()
+	}
 	g.watchMemory()
 	g.watchPulse()
 	g.checkpointIfDue()
@@ -279,11 +299,23 @@ func (g *Guard) finish() {
 		g.reject("the guard is ending")
 	}
 	close(g.acks)
+	for told := false; !told; { // nobody is left without the answer that is in the journal
+		select {
+		case f := <-g.events:
+			f()
+		case <-g.told:
+			told = true
+		}
+	}
 	g.saved.err = g.lastCheckpoint()
 	for _, line := range []*supervise.Line{g.live, g.warm} {
 		if line != nil {
 			line.Close()
 		}
+	}
+	if g.log == nil {
+		g.saved.err = errors.Join(g.saved.err, g.readOnly)
+		return
 	}
 	g.saved.err = errors.Join(g.saved.err, g.log.Close())
 }
@@ -291,6 +323,9 @@ func (g *Guard) finish() {
 // append writes a record and takes it into the state. After an error the journal
 // has to be opened anew.
 func (g *Guard) append(r journal.Record) (lsn uint64, err error) {
+	if g.log == nil {
+		return 0, g.refusal()
+	}
 	b, err := journal.Encode(r)
 	if err != nil {
 		return 0, err
@@ -314,4 +349,8 @@ func (g *Guard) appendDurably(r journal.Record) error {
 	return g.log.Sync(context.Background(), lsn)
 }
 
-func now() int64 { return time.Now().UnixMilli() }
+// now is the time that records carry, in Unix milliseconds: what the wall clock said
+// when the guard was opened, or the last record if that is later, and what has passed
+// since by a clock that nobody sets. So a wall clock that is set forward does not make
+// the guard forget ids, and one that is set back does not make it remember them longer.
+func (g *Guard) now() int64 { return g.wall + time.Since(g.began).Milliseconds() }

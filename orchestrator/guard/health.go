@@ -29,6 +29,9 @@ func (g *Guard) mend() {
 }
 
 func (g *Guard) mendLive() {
+	if g.down {
+		return
+	}
 	death, err := g.live.Mend(context.Background())
 	if death != nil {
 		g.restarted(death)
@@ -54,7 +57,7 @@ func (g *Guard) restarted(d *supervise.Death) {
 	if g.log == nil || g.readOnly != nil {
 		return
 	}
-	if _, err := g.append(&journal.Restart{Time: now(), Took: d.Took.Microseconds(), Why: d.Why.Error()}); err != nil {
+	if _, err := g.append(&journal.Restart{Time: g.now(), Took: d.Took.Microseconds(), Why: d.Why.Error()}); err != nil {
 		g.reopen(err)
 	}
 }
@@ -104,6 +107,7 @@ func (g *Guard) hopeless(why error) {
 	if err := g.swap(journal.Rollback, back, why.Error()); err != nil {
 		line.Close()
 		g.reopen(err)
+		g.restart() // whichever is live now
 		return
 	}
 	g.counts.rollbacks.Add(1)
@@ -111,7 +115,8 @@ func (g *Guard) hopeless(why error) {
 	g.live, g.probe = line, false
 }
 
-// restart starts the live version's processes anew from the state.
+// restart starts the live version's processes anew from the state, now or, where
+// that fails, with one of the next ticks.
 func (g *Guard) restart() {
 	for _, line := range []*supervise.Line{g.live, g.warm} {
 		if line != nil {
@@ -120,6 +125,7 @@ func (g *Guard) restart() {
 	}
 	g.warm, g.warmID = nil, ""
 	line, err := g.openLine(context.Background(), g.version)
+	g.down = err != nil
 	if err != nil {
 		g.cfg.Say("the live version does not start: %v", err)
 		return

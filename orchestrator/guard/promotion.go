@@ -100,7 +100,7 @@ func (g *Guard) begin(p Promote, ended func(journal.Attempt)) error {
 func (g *Guard) begun() {
 	c := g.canary
 	g.cfg.Failpoint("promotion.begin")
-	if err := g.appendDurably(&journal.Begin{N: c.n, Kind: c.Kind, From: g.version, To: c.To, Reason: c.Reason, Time: now()}); err != nil {
+	if err := g.appendDurably(&journal.Begin{N: c.n, Kind: c.Kind, From: g.version, To: c.To, Reason: c.Reason, Time: g.now()}); err != nil {
 		g.canary = nil
 		g.reopen(err)
 		c.ended(journal.Attempt{Begin: journal.Begin{N: c.n, To: c.To}, Why: err.Error()})
@@ -223,6 +223,9 @@ func (g *Guard) attempt(n int) journal.Attempt {
 // MoveLive swaps an agent's live ref, the commit point, and remembers what was live.
 // Only the holder of the agent's lock may call it.
 func MoveLive(v *snapshots.Vault, agent string, from, to snapshots.ID) error {
+	if mutant == swapsNothing {
+		return nil
+	}
 	if err := v.SwapRef(agent+"/live", from, to); err != nil {
 		return err
 	}
@@ -258,13 +261,11 @@ func (g *Guard) abandon(err error) {
 		c.line.Close()
 	}
 	g.reopen(err)
-	if g.log != nil {
-		if err := g.settle(); err != nil {
-			g.cfg.Say("the promotion cannot be ended: %v", err)
-		}
-		g.restart()
+	a := g.attempt(c.n)
+	if !a.Ended {
+		a.Why = "it could not be ended yet: " + err.Error()
 	}
-	c.ended(g.attempt(c.n))
+	c.ended(a)
 }
 
 // settle ends a promotion that a crash left half-way.
@@ -302,7 +303,7 @@ func (g *Guard) settle() error {
 // swap makes a version live of which the processes run already, without a canary.
 func (g *Guard) swap(kind journal.Kind, to snapshots.ID, reason string) error {
 	n := g.state.NextAttempt()
-	for _, r := range []journal.Record{&journal.Begin{N: n, Kind: kind, From: g.version, To: to, Reason: reason, Time: now()}, &journal.Accept{N: n}} {
+	for _, r := range []journal.Record{&journal.Begin{N: n, Kind: kind, From: g.version, To: to, Reason: reason, Time: g.now()}, &journal.Accept{N: n}} {
 		if err := g.appendDurably(r); err != nil {
 			return err
 		}

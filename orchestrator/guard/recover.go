@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"syscall"
 	"time"
 
 	"jird/orchestrator/journal"
@@ -80,6 +81,8 @@ type recovered struct {
 	saved uint64       // LSN of the checkpoint that it begins from
 	clean bool
 	fresh bool // nothing was ever served
+	// unproven says that no call was journaled since another version became live.
+	unproven bool
 }
 
 // open recovers the state and the live version.
@@ -88,7 +91,7 @@ func (g *Guard) open(context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.log, g.state, g.shown = r.log, r.state, r.state.LSN
+	g.log, g.state, g.shown, g.probe = r.log, r.state, r.state.LSN, r.unproven
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
 	if err := g.findLive(r); err != nil {
 		r.log.Close()
@@ -105,9 +108,10 @@ func (g *Guard) open(context.Context) error {
 			return fmt.Errorf("the memory of %s: %w", g.cfg.Agent, err)
 		}
 	}
-	start := &journal.Start{Time: now()}
+	g.wall, g.began = max(g.cfg.Now().UnixMilli(), g.state.LastTime), time.Now()
+	start := &journal.Start{Time: g.now()}
 	if !r.clean && !r.fresh {
-		start.Gap = max(0, now()-g.state.LastTime)
+		start.Gap = start.Time - g.state.LastTime
 	}
 	if err := g.appendDurably(start); err != nil {
 		r.log.Close()
@@ -134,8 +138,8 @@ func (g *Guard) recover() (*recovered, error) {
 	}
 	r.log, err = g.cfg.Store.OpenJournal(saved == nil)
 	switch {
-	case errors.Is(err, wal.ErrInUse):
-		return nil, err
+	case errors.Is(err, wal.ErrInUse), short(err):
+		return r, err
 	case err != nil:
 		return g.salvage(r, err)
 	}
@@ -144,6 +148,17 @@ func (g *Guard) recover() (*recovered, error) {
 		return g.renew(r, why)
 	}
 	return g.replay(r)
+}
+
+// short says that an error comes of a machine that is short of something, space above
+// all. It tells nothing of what is on the disk, so nothing may be given up for it.
+func short(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // salvage reads what it can of a journal that does not open. Damage that lies before
@@ -212,7 +227,7 @@ func (g *Guard) keepReplayed(r *recovered) error {
 }
 
 func (g *Guard) recordLoss(r *recovered, doubt *DoubtError) error {
-	loss := &journal.Loss{First: doubt.First, Time: now(), Why: doubt.Why}
+	loss := &journal.Loss{First: doubt.First, Time: g.cfg.Now().UnixMilli(), Why: doubt.Why}
 	b, err := journal.Encode(loss)
 	if err != nil {
 		return err
@@ -276,24 +291,67 @@ func (g *Guard) reopen(why error) {
 		g.log = nil
 		g.epoch++
 	}
+	first := g.readOnly == nil
 	g.readOnly = why
 	g.saved.reopened = time.Now()
 	r, err := g.recover()
-	if err != nil {
+	if err != nil && first {
 		g.cfg.Say("the journal cannot be opened: %v", err)
+		g.lookOnly(r)
+	}
+	if err != nil {
 		return
 	}
-	same := g.state.LSN == r.state.LSN
-	g.log, g.state, g.shown = r.log, r.state, r.state.LSN
+	g.log = r.log
 	g.saved.recovered = append(g.saved.recovered, r.state.LSN)
-	if !same {
-		g.restart()
-	}
+	g.become(r.state)
 	// Whether it can be written shows only when it is.
-	if err := g.appendDurably(&journal.Restart{Time: now(), Why: "the journal failed: " + why.Error()}); err != nil {
+	if err := g.appendDurably(&journal.Restart{Time: g.now(), Why: "the journal failed: " + why.Error()}); err != nil {
 		g.readOnly = err
 		return
 	}
 	g.readOnly = nil
 	g.cfg.Say("the journal is written again")
+	g.endPromotion()
+}
+
+// lookOnly finds out what can be read while the journal cannot be opened.
+func (g *Guard) lookOnly(r *recovered) {
+	if r == nil {
+		return
+	}
+	if err := r.apply(g.cfg.Store.Salvage(r.state.LSN + 1)); err != nil {
+		g.cfg.Say("the journal cannot be read either, from LSN %d on: %v", r.state.LSN+1, err)
+		return
+	}
+	g.become(r.state)
+}
+
+// become takes in a state that was read back. Processes that hold another memory are
+// started again: all states are of one journal, so the number of write-sets tells.
+func (g *Guard) become(s *journal.State) {
+	same := g.state.Sets == s.Sets
+	g.state, g.shown = s, s.LSN
+	if same {
+		return
+	}
+	g.cfg.Say("the processes hold what the journal does not: they are started again")
+	g.restart()
+	g.veto("the journal failed beneath it")
+}
+
+// endPromotion ends a promotion that a journal or a disk which failed left half-way.
+func (g *Guard) endPromotion() {
+	a := g.state.Attempt()
+	if g.canary != nil || a == nil {
+		return
+	}
+	accepted := a.Accepted
+	if err := g.settle(); err != nil {
+		g.cfg.Say("the promotion cannot be ended: %v", err)
+		g.readOnly = err
+	}
+	if accepted { // another version is live, with the canary's state
+		g.restart()
+	}
 }

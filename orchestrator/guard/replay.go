@@ -85,8 +85,11 @@ func (r *recovered) applyBatch(b *batch) error {
 		if err := r.state.Apply(b.entries[i].LSN, record); err != nil {
 			return err
 		}
-		if done, ok := record.(*journal.Done); ok {
-			r.live = r.state.Version(done.N)
+		switch record := record.(type) {
+		case *journal.Done:
+			r.live, r.unproven = r.state.Version(record.N), true
+		case *journal.Call:
+			r.unproven = false
 		}
 	}
 	return b.err

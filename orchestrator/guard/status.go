@@ -125,7 +125,7 @@ func (g *Guard) Status() Status { return *g.status.Load() }
 func (g *Guard) publish() {
 	t, l := g.state.Totals, g.state.LSN
 	s := &Status{
-		Agent: g.cfg.Agent, Ready: true, Warm: g.warmID, Waiting: len(g.calls), Calls: t.Calls,
+		Agent: g.cfg.Agent, Ready: !g.down, Warm: g.warmID, Waiting: len(g.calls), Calls: t.Calls,
 		Live:       LiveStatus{PID: g.live.PID(), Version: g.version, Restarts: t.Restarts, LSN: l, Resident: g.counts.resident.Load()},
 		Remembered: g.state.Calls.Len(), Memory: MemoryStatus{g.state.Memory.Bytes(), g.state.Sets},
 		Proposals: len(g.state.Proposals), Checkpoint: g.saved.lsn, Metrics: g.metrics(),
@@ -152,7 +152,7 @@ func (g *Guard) publish() {
 func (g *Guard) metrics() SuccessMetrics {
 	t := g.state.Totals
 	m := SuccessMetrics{Losses: len(t.Losses), Attempts: t.Attempts, Held: t.Held, Uptime: 1}
-	if alive := (time.Now().UnixMilli() - t.Since) * 1000; t.Since > 0 && alive > 0 {
+	if alive := (g.now() - t.Since) * 1000; t.Since > 0 && alive > 0 {
 		m.Uptime = max(0, 1-float64(t.DownMicro)/float64(alive))
 	}
 	g.counts.mu.Lock()

@@ -146,6 +146,7 @@ var statuses = []struct {
 	{guard.ErrDeadline, http.StatusGatewayTimeout},
 	{guard.ErrReadOnly, http.StatusInsufficientStorage},
 	{guard.ErrClosed, http.StatusServiceUnavailable},
+	{guard.ErrDown, http.StatusServiceUnavailable},
 	{guard.ErrNotKept, http.StatusServiceUnavailable},
 	{guard.ErrUnknown, http.StatusServiceUnavailable},
 	{guard.ErrBusy, http.StatusConflict},

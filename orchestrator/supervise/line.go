@@ -70,10 +70,26 @@ func Open(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Val
 	return l, nil
 }
 
-func openEngine(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Value, sets uint64) (sandbox.Engine, error) {
+// Starting a zygote is tried again, unless it took long to fail: a machine that is
+// short of something for a moment must not look like code that cannot start.
+const (
+	starts     = 3
+	startPause = 100 * time.Millisecond
+	startLong  = time.Second
+)
+
+func openEngine(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Value, sets uint64) (engine sandbox.Engine, err error) {
 	image.Memory, image.Sets = memory, sets
 	cfg.Sandbox.Counters = true
-	return sandbox.Open(ctx, cfg.Sandbox, image)
+	for n := range starts {
+		began := time.Now()
+		engine, err = sandbox.Open(ctx, cfg.Sandbox, image)
+		if err == nil || ctx.Err() != nil || n == starts-1 || time.Since(began) > startLong {
+			break
+		}
+		time.Sleep(startPause)
+	}
+	return engine, err
 }
 
 // fork starts one more process after a pause.
