@@ -37,7 +37,6 @@ type Line struct {
 	delta  map[string]sandbox.Effect // since base, the last for each key
 
 	serving, standby *replica
-	last             Death
 	onDeath          func()
 	rebasing         *rebase
 }
