@@ -235,7 +235,8 @@ func (s *siege) load(arrow, by string, agents int) {
 	}
 	if !life.over() {
 		ctx := s.gate.open()
-		s.changer.Go(func() { s.change(ctx, by, rand.New(rand.NewPCG(s.random.Uint64(), 0))) })
+		draws := rand.New(rand.NewPCG(s.random.Uint64(), 0))
+		s.changer.Go(func() { s.change(ctx, by, draws) })
 		for range agents {
 			s.drawn(life)
 			s.killAgent(life)

@@ -171,9 +171,16 @@ func (w *world) untilFull(g *Guard, round int) (id string, added int) {
 // writable waits until a guard writes again.
 func (w *world) writable(g *Guard) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); g.Status().ReadOnly != ""; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var why error
+		if err := g.ask(w.t.Context(), func() { why = g.readOnly }); err != nil {
+			w.t.Fatal(err)
+		}
+		if why == nil {
+			return
+		}
 		if time.Now().After(deadline) {
-			w.t.Fatal("it stays read only: ", g.Status().ReadOnly)
+			w.t.Fatal("it stays read only: ", why)
 		}
 	}
 }
