@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"unsafe"
 
@@ -335,11 +334,12 @@ func (j Jail) restrict(argv, env []string) error {
 	if err != nil {
 		return err
 	}
-	run, err := newExec(argv, env)
+	space, err := j.limit()
 	if err != nil {
 		return err
 	}
-	if err := j.limit(); err != nil {
+	run, err := newExec(argv, env, space)
+	if err != nil {
 		return err
 	}
 	if err := install(filter); err != nil {
@@ -349,7 +349,11 @@ func (j Jail) restrict(argv, env []string) error {
 }
 
 // newExec prepares everything but the call, which carries the key.
-func newExec(argv, env []string) (func(key uint64) error, error) {
+//
+// This Go process holds more address space than space allows from then on, so the
+// limit is set in the last moment: a thread or a heap that grew between it and the
+// exec would end the process.
+func newExec(argv, env []string, space unix.Rlimit) (func(key uint64) error, error) {
 	program, err := unix.BytePtrFromString(argv[0])
 	if err != nil {
 		return nil, err
@@ -363,28 +367,34 @@ func newExec(argv, env []string) (func(key uint64) error, error) {
 		return nil, err
 	}
 	return func(key uint64) error {
+		if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, rlimitAS, uintptr(unsafe.Pointer(&space)), 0, 0, 0); errno != 0 {
+			return errno
+		}
 		_, _, errno := unix.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&vars[0])), uintptr(key), 0, 0)
 		return errno
 	}, nil
 }
 
-// limit sets the resource limits, and enters the workspace of a process that
-// serves by itself. This Go process may hold more address space than is allowed
-// from then on, so nothing that needs much memory may follow.
-func (j Jail) limit() error {
+// limit sets the resource limits but for that of address space, which it returns,
+// and enters the workspace of a process that serves by itself.
+func (j Jail) limit() (space unix.Rlimit, err error) {
 	if j.Role == Server && j.Plan.Workspace > 0 {
 		if err := unix.Chdir(WorkDir + "/0"); err != nil {
-			return err
+			return space, err
 		}
 	}
-	debug.SetGCPercent(-1)
+	space = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	for _, l := range j.Plan.limits(j.Role) {
 		limit := unix.Rlimit{Cur: uint64(l.Value), Max: uint64(l.Value)}
+		if l.Kind == rlimitAS {
+			space = limit
+			continue
+		}
 		if err := unix.Setrlimit(l.Kind, &limit); err != nil {
-			return fmt.Errorf("setting resource limit %d: %w", l.Kind, err)
+			return space, fmt.Errorf("setting resource limit %d: %w", l.Kind, err)
 		}
 	}
-	return nil
+	return space, nil
 }
 
 // landlock confines the calling thread, which goes on to exec: what may be
