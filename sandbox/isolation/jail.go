@@ -334,11 +334,12 @@ func (j Jail) restrict(argv, env []string) error {
 	if err != nil {
 		return err
 	}
-	space, err := j.limit()
-	if err != nil {
-		return err
+	if j.Role == Server && j.Plan.Workspace > 0 { // a process that serves by itself
+		if err := unix.Chdir(WorkDir + "/0"); err != nil {
+			return err
+		}
 	}
-	run, err := newExec(argv, env, space)
+	run, err := newExec(argv, env, j.Plan.limits(j.Role))
 	if err != nil {
 		return err
 	}
@@ -348,12 +349,12 @@ func (j Jail) restrict(argv, env []string) error {
 	return fmt.Errorf("starting %s: %w", argv[0], run(key))
 }
 
-// newExec prepares everything but the call, which carries the key.
+// newExec prepares everything but the calls, of which the last carries the key.
 //
-// This Go process holds more address space than space allows from then on, so the
-// limit is set in the last moment: a thread or a heap that grew between it and the
-// exec would end the process.
-func newExec(argv, env []string, space unix.Rlimit) (func(key uint64) error, error) {
+// This Go process holds more address space, and may want more threads, than the
+// limits allow. So they are set in the last moment, with nothing of Go's runtime
+// between them and the exec: a thread or a heap that grew there would end the process.
+func newExec(argv, env []string, limits []Rlimit) (func(key uint64) error, error) {
 	program, err := unix.BytePtrFromString(argv[0])
 	if err != nil {
 		return nil, err
@@ -366,35 +367,19 @@ func newExec(argv, env []string, space unix.Rlimit) (func(key uint64) error, err
 	if err != nil {
 		return nil, err
 	}
+	values := make([]unix.Rlimit, len(limits))
+	for i, l := range limits {
+		values[i] = unix.Rlimit{Cur: uint64(l.Value), Max: uint64(l.Value)}
+	}
 	return func(key uint64) error {
-		if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, rlimitAS, uintptr(unsafe.Pointer(&space)), 0, 0, 0); errno != 0 {
-			return errno
+		for i := range values {
+			if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(limits[i].Kind), uintptr(unsafe.Pointer(&values[i])), 0, 0, 0); errno != 0 {
+				return fmt.Errorf("setting resource limit %d: %w", limits[i].Kind, errno)
+			}
 		}
 		_, _, errno := unix.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&vars[0])), uintptr(key), 0, 0)
 		return errno
 	}, nil
-}
-
-// limit sets the resource limits but for that of address space, which it returns,
-// and enters the workspace of a process that serves by itself.
-func (j Jail) limit() (space unix.Rlimit, err error) {
-	if j.Role == Server && j.Plan.Workspace > 0 {
-		if err := unix.Chdir(WorkDir + "/0"); err != nil {
-			return space, err
-		}
-	}
-	space = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
-	for _, l := range j.Plan.limits(j.Role) {
-		limit := unix.Rlimit{Cur: uint64(l.Value), Max: uint64(l.Value)}
-		if l.Kind == rlimitAS {
-			space = limit
-			continue
-		}
-		if err := unix.Setrlimit(l.Kind, &limit); err != nil {
-			return space, fmt.Errorf("setting resource limit %d: %w", l.Kind, err)
-		}
-	}
-	return space, nil
 }
 
 // landlock confines the calling thread, which goes on to exec: what may be
