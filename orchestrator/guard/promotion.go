@@ -91,14 +91,17 @@ func (g *Guard) begin(p Promote, ended func(journal.Attempt)) error {
 	if _, err := g.cfg.Code(p.To); err != nil {
 		return err
 	}
-	g.canary = &canary{Promote: p, n: g.state.NextAttempt(), ended: ended}
-	g.checkpoint(func() { g.begun() })
+	c := &canary{Promote: p, n: g.state.NextAttempt(), ended: ended}
+	g.canary = c
+	g.checkpoint(func() { g.begun(c) })
 	return nil
 }
 
 // begun writes the first record and starts the candidate.
-func (g *Guard) begun() {
-	c := g.canary
+func (g *Guard) begun(c *canary) {
+	if g.canary != c { // it was rejected meanwhile
+		return
+	}
 	g.cfg.Failpoint("promotion.begin")
 	if err := g.appendDurably(&journal.Begin{N: c.n, Kind: c.Kind, From: g.version, To: c.To, Reason: c.Reason, Time: g.now()}); err != nil {
 		g.canary = nil

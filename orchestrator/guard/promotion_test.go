@@ -29,6 +29,50 @@ func (w *world) refs(live, previous snapshots.ID) {
 	}
 }
 
+// slowStore has checkpoints wait.
+type slowStore struct {
+	*disk
+	begun, proceed chan struct{}
+}
+
+func (s slowStore) PutCheckpoint(c Saved) (uint64, error) {
+	select {
+	case s.begun <- struct{}{}:
+		<-s.proceed
+	case <-s.proceed:
+	}
+	return s.disk.PutCheckpoint(c)
+}
+
+// A promotion begins with a checkpoint; a guard that is closed before that is
+// written ends in order, and nothing came of the promotion.
+func TestClosedAsAPromotionBegins(t *testing.T) {
+	w := newWorld(t)
+	store := slowStore{w.disk, make(chan struct{}), make(chan struct{})}
+	w.cfg.Store = store
+	g := w.open()
+	one, two := g.version, w.version("two")
+	var ended journal.Attempt
+	var err error
+	promoted := make(chan struct{})
+	go func() {
+		defer close(promoted)
+		ended, err = g.Promote(context.Background(), Promote{To: two, Kind: journal.Forced, Reason: "a test"})
+	}()
+	<-store.begun
+	go g.Close()
+	<-promoted
+	close(store.proceed)
+	if closed := g.Close(); closed != nil || err != nil || ended.Live() || !ended.Ended {
+		t.Errorf("%v, %+v, %v", closed, ended, err)
+	}
+	if live := mustRef(t, w.vault); live != one {
+		t.Errorf("%.12s is live, want %.12s", live, one)
+	}
+	g = w.open()
+	w.want(w.call(g, "(version)"), "one")
+}
+
 func TestPromoteAndRollBack(t *testing.T) {
 	w := newWorld(t)
 	g := w.open()
