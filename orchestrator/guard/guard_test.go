@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"jird/orchestrator/journal"
+	"jird/snapshots"
 )
 
 func TestCallsAreKept(t *testing.T) {
@@ -49,6 +50,36 @@ func TestRaisedCallsAreRemembered(t *testing.T) {
 	g = w.open()
 	w.want(w.call(g, "(raise)", "x"), "raised: told to")
 	w.want(w.call(g, "(get)"), "0")
+}
+
+// What the image brought along outlives a guard that dies before its first
+// checkpoint, whatever became of it in the meantime.
+func TestImageMemoryIsKept(t *testing.T) {
+	for name, makeWorld := range map[string]func(testing.TB) *world{
+		"in memory": newWorld,
+		"on disk":   func(t testing.TB) *world { w, _ := onDisk(t); return w },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := makeWorld(t)
+			memory := datum(t, `((brought . 7) (changed . 1))`)
+			id, err := w.vault.Put(snapshots.Image{Name: "a", Files: []snapshots.File{{Path: "agent.scm", Data: []byte(code("one"))}}, Memory: memory})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.vault.ResetRef("a/live", id); err != nil {
+				t.Fatal(err)
+			}
+			g := w.open()
+			w.want(w.call(g, "(key brought)"), "7")
+			w.want(w.call(g, "(put changed 2)"), "ok")
+			for range 2 {
+				w.dies(g)
+				g = w.open()
+				w.want(w.call(g, "(key brought)"), "7")
+				w.want(w.call(g, "(key changed)"), "2")
+			}
+		})
+	}
 }
 
 // The serving process is killed again and again, idle and at work.

@@ -97,13 +97,8 @@ func (g *Guard) open(context.Context) error {
 		r.log.Close()
 		return err
 	}
-	if g.state.LSN == 0 { // the first start: memory is the image's
-		image, err := g.cfg.Vault.Get(g.version)
-		if err != nil {
-			r.log.Close()
-			return err
-		}
-		if g.state.Memory, err = journal.NewMemory(image.Memory); err != nil {
+	if g.state.LSN == 0 {
+		if err := g.firstMemory(); err != nil {
 			r.log.Close()
 			return fmt.Errorf("the memory of %s: %w", g.cfg.Agent, err)
 		}
@@ -120,6 +115,23 @@ func (g *Guard) open(context.Context) error {
 	return nil
 }
 
+// firstMemory takes the image's memory, at the first start. The journal does not hold
+// it, so it is made a checkpoint before the first record, or a guard that dies before
+// its next checkpoint would lose it.
+func (g *Guard) firstMemory() error {
+	image, err := g.cfg.Vault.Get(g.version)
+	if err != nil {
+		return err
+	}
+	if g.state.Memory, err = journal.NewMemory(image.Memory); err != nil {
+		return err
+	}
+	if g.state.Memory.Bytes() == 0 {
+		return nil
+	}
+	return g.putCheckpoint(g.state, g.version)
+}
+
 // recover reads the newest checkpoint that verifies and the records after it.
 func (g *Guard) recover() (*recovered, error) {
 	saved, passed, err := g.cfg.Store.Newest()
@@ -129,7 +141,7 @@ func (g *Guard) recover() (*recovered, error) {
 	for _, p := range passed {
 		g.cfg.Say("stepping back a checkpoint: %s", p)
 	}
-	r := &recovered{state: emptyState(), fresh: saved == nil}
+	r := &recovered{state: emptyState(), fresh: saved == nil || saved.LSN == 0}
 	if saved != nil {
 		if r.state, err = journal.Restore(saved.LSN, saved.Parts); err != nil {
 			return nil, fmt.Errorf("the checkpoint of LSN %d: %w", saved.LSN, err)
@@ -216,13 +228,18 @@ func (g *Guard) keepReplayed(r *recovered) error {
 	if r.state.LSN == r.saved {
 		return nil
 	}
-	frozen := r.state.Freeze()
-	defer r.state.Memory.Thaw()
+	return g.putCheckpoint(r.state, r.live)
+}
+
+// putCheckpoint makes a checkpoint of a state that nobody changes meanwhile.
+func (g *Guard) putCheckpoint(s *journal.State, live snapshots.ID) error {
+	frozen := s.Freeze()
+	defer s.Memory.Thaw()
 	parts, err := frozen.Parts()
 	if err != nil {
 		return err
 	}
-	_, err = g.cfg.Store.PutCheckpoint(Saved{LSN: frozen.LSN, Live: r.live, Time: time.Now(), Parts: parts})
+	_, err = g.cfg.Store.PutCheckpoint(Saved{LSN: frozen.LSN, Live: live, Time: time.Now(), Parts: parts})
 	return err
 }
 
