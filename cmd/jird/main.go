@@ -29,7 +29,6 @@ func main() {
 	if code == exitFailed && ctx.Err() != nil { // what failed was cut short
 		err, code = errors.New("interrupted"), exitInterrupted
 	}
-	stop()
 	if err != nil && err.Error() != "" {
 		say("%v", err)
 	}

@@ -24,6 +24,10 @@ import (
 // asJird makes the test binary behave as the command.
 const asJird = "JIRD_TEST_AS_COMMAND"
 
+// noSleep is for commands built with the race detector, which otherwise sleeps for a
+// second before a process ends.
+const noSleep = "GORACE=atexit_sleep_ms=0"
+
 // sharedCache holds compiled objects, so that each state folder need not compile
 // them again.
 var sharedCache string
@@ -87,7 +91,7 @@ func (p *place) newHome(name string) string {
 func (p *place) command(args ...string) *exec.Cmd {
 	c := exec.Command(os.Args[0], args...)
 	c.Dir = p.dir
-	c.Env = append(append(os.Environ(), asJird+"=1", "JIRD_HOME="+p.home), p.env...)
+	c.Env = append(append(os.Environ(), asJird+"=1", "JIRD_HOME="+p.home, noSleep), p.env...)
 	return c
 }
 

@@ -19,6 +19,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("JIRD_HOME", "home")
+			e.Vars = append(e.Vars, noSleep)
 			if err := os.Mkdir(e.Getenv("WORK")+"/home", 0o755); err != nil {
 				return err
 			}

@@ -343,6 +343,7 @@ func (j Jail) restrict(argv, env []string) error {
 	if err != nil {
 		return err
 	}
+	runtime.GOMAXPROCS(1) // no other goroutine runs until the exec, see newExec
 	if err := install(filter); err != nil {
 		return fmt.Errorf("seccomp: %w", err)
 	}
@@ -352,8 +353,9 @@ func (j Jail) restrict(argv, env []string) error {
 // newExec prepares everything but the calls, of which the last carries the key.
 //
 // This Go process holds more address space, and may want more threads, than the
-// limits allow. So they are set in the last moment, with nothing of Go's runtime
-// between them and the exec: a thread or a heap that grew there would end the process.
+// limits allow: a thread or a heap that grew under them would end it. So they are set
+// in the last moment, with nothing of Go's runtime, nor of the race detector, between
+// them and the exec.
 func newExec(argv, env []string, limits []Rlimit) (func(key uint64) error, error) {
 	program, err := unix.BytePtrFromString(argv[0])
 	if err != nil {
@@ -372,14 +374,19 @@ func newExec(argv, env []string, limits []Rlimit) (func(key uint64) error, error
 		values[i] = unix.Rlimit{Cur: uint64(l.Value), Max: uint64(l.Value)}
 	}
 	return func(key uint64) error {
-		for i := range values {
-			if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(limits[i].Kind), uintptr(unsafe.Pointer(&values[i])), 0, 0, 0); errno != 0 {
-				return fmt.Errorf("setting resource limit %d: %w", limits[i].Kind, errno)
-			}
-		}
-		_, _, errno := unix.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&vars[0])), uintptr(key), 0, 0)
-		return errno
+		return limitAndExec(limits, values, program, args, vars, key)
 	}, nil
+}
+
+//go:norace
+func limitAndExec(limits []Rlimit, values []unix.Rlimit, program *byte, args, vars []*byte, key uint64) error {
+	for i := range values {
+		if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(limits[i].Kind), uintptr(unsafe.Pointer(&values[i])), 0, 0, 0); errno != 0 {
+			return fmt.Errorf("setting resource limit %d: %w", limits[i].Kind, errno)
+		}
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&vars[0])), uintptr(key), 0, 0)
+	return errno
 }
 
 // landlock confines the calling thread, which goes on to exec: what may be
