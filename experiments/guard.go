@@ -118,12 +118,9 @@ func (l *Lab) lockSoon(name, socket string) (release func(), err error) {
 
 // guard opens the guard of an agent whose lock is held.
 func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.Guard, close func(), err error) {
-	runtime, err := sandbox.FindRuntime(ctx, o.Runtime)
+	box, err := l.box(ctx, o.Runtime, o.Isolation)
 	if err != nil {
 		return nil, nil, err
-	}
-	if o.Isolation == "" {
-		o.Isolation = isolation.Full
 	}
 	vault, err := snapshots.OpenWith(filepath.Join(l.Home, "vault"), snapshots.Options{Copy: o.Copy, Say: func(err error) { l.Say("%v", err) }})
 	if err != nil {
@@ -139,11 +136,7 @@ func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.
 	if o.Alone {
 		canary.Steps = []guard.Step{}
 	}
-	box := sandbox.Options{
-		Runtime: runtime, Wall: limit,
-		Policy:   isolation.Policy{Level: o.Isolation, Heap: o.Heap},
-		Compiler: &sandbox.Compiler{Runtime: runtime, Cache: filepath.Join(l.Home, "cache"), Level: o.Isolation},
-	}
+	box.Wall, box.Policy.Heap = limit, o.Heap
 	judge := &judge{lab: l, vault: vault, agent: name, sandbox: box}
 	g, err = guard.Open(ctx, guard.Config{
 		Agent: name, Vault: vault, Store: store, Deadline: o.Deadline, Queue: o.Queue, AcceptLoss: o.AcceptLoss,
@@ -180,8 +173,12 @@ func (l *Lab) Client(name string) (*serve.Client, error) {
 // one, else through its journal, else, for an agent that was never served, by its
 // ref.
 func (l *Lab) promoteWinner(ctx context.Context, name string, from, to snapshots.ID, reason string) (refused string, err error) {
-	if served, err := l.served(name); err != nil || !served {
-		return l.moveRef(name, from, to, err)
+	served, err := l.served(name)
+	if err != nil {
+		return "", err
+	}
+	if !served {
+		return l.moveRef(name, from, to)
 	}
 	ended, err := l.Promote(ctx, name, serve.Promotion{From: from, To: to, Kind: journal.Promotion, Reason: reason})
 	var r *serve.RefusedError
@@ -203,10 +200,7 @@ func (l *Lab) served(name string) (bool, error) {
 	return err == nil, err
 }
 
-func (l *Lab) moveRef(name string, from, to snapshots.ID, err error) (refused string, _ error) {
-	if err != nil {
-		return "", err
-	}
+func (l *Lab) moveRef(name string, from, to snapshots.ID) (refused string, err error) {
 	release, err := l.lock(name, "")
 	if err != nil {
 		return "", err

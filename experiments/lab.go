@@ -86,16 +86,17 @@ func (l *Lab) Agent(s *Spec) (snapshots.ID, error) {
 		if err != nil {
 			return "", err
 		}
-		if differing := differ(image, &folder); differing != "" {
+		if differing := differ(image, &folder, ""); differing != "" {
 			l.Say("%s is taken from the snapshot %.12s; %s differs in %s. `jird snapshot create` takes the folder instead", s.Name, live, s.Agent, differing)
 		}
 	}
 	return live, nil
 }
 
-func differ(a, b *snapshots.Image) string {
+// differ names a file in which two images differ, other than except, or gives "".
+func differ(a, b *snapshots.Image, except string) string {
 	for _, f := range b.Files {
-		if was := a.File(f.Path); was == nil || !bytes.Equal(was.Data, f.Data) {
+		if was := a.File(f.Path); f.Path != except && (was == nil || !bytes.Equal(was.Data, f.Data)) {
 			return f.Path
 		}
 	}
@@ -138,16 +139,11 @@ func (l *Lab) Capture(name, dir string) (snapshots.ID, error) {
 }
 
 func (l *Lab) complete(ctx context.Context, p *orchestrator.Plan, want string, o Options) error {
-	r, err := sandbox.FindRuntime(ctx, want)
+	box, err := l.box(ctx, want, o.Isolation)
 	if err != nil {
 		return err
 	}
-	p.Sandbox.Runtime = r
-	p.Sandbox.Policy.Level = isolation.Full
-	if o.Isolation != "" {
-		p.Sandbox.Policy.Level = o.Isolation
-	}
-	p.Sandbox.Compiler = &sandbox.Compiler{Runtime: r, Cache: filepath.Join(l.Home, "cache"), Level: p.Sandbox.Policy.Level}
+	p.Sandbox.Runtime, p.Sandbox.Compiler, p.Sandbox.Policy.Level = box.Runtime, box.Compiler, box.Policy.Level
 	if o.Shadows > 0 {
 		p.Shadows = o.Shadows
 	}
@@ -235,22 +231,30 @@ func (l *Lab) Resume(ctx context.Context, run string, o Options) (*orchestrator.
 	if stored.Status == orchestrator.RunDone {
 		return nil, fmt.Errorf("run %s is done (%s); start it again with `jird run`", run, stored.Stop)
 	}
+	p, err := l.planOf(ctx, stored, o)
+	if err != nil {
+		return nil, err
+	}
+	return orchestrator.Run(ctx, p, l.deps(o), stored)
+}
+
+// planOf makes the plan of a recorded run again.
+func (l *Lab) planOf(ctx context.Context, stored *orchestrator.Stored, o Options) (p orchestrator.Plan, err error) {
 	s, err := FromJSON(stored.Run.Spec)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	p, err := s.Plan()
-	if err != nil {
-		return nil, err
+	if p, err = s.Plan(); err != nil {
+		return p, err
 	}
 	if err := l.complete(ctx, &p, s.Runtime, o); err != nil {
-		return nil, err
+		return p, err
 	}
 	if now := p.Sandbox.Runtime.String(); now != stored.Run.Runtime {
-		return nil, fmt.Errorf("run %s was made with %s, here is %s: scores need not be the same; start a new run", run, stored.Run.Runtime, now)
+		return p, fmt.Errorf("run %s was made with %s, here is %s: scores need not be the same; start a new run", stored.Run.ID, stored.Run.Runtime, now)
 	}
 	p.Record = stored.Run
-	return orchestrator.Run(ctx, p, l.deps(o), stored)
+	return p, nil
 }
 
 // Search returns how a recorded run is sought.

@@ -2,26 +2,15 @@ package experiments
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"sync"
 
 	"jird/orchestrator"
 	"jird/orchestrator/guard"
 	"jird/orchestrator/journal"
-	"jird/orchestrator/promote"
 	"jird/sandbox"
 	"jird/snapshots"
 	"jird/snapshots/sexpr"
-)
-
-// Rules by which a proposal of the agent's own is judged.
-const (
-	proposalAlpha  = 0.01
-	proposalEffect = 0.05
-	proposalPower  = 0.8
-	proposalCases  = 60
 )
 
 // judge takes an agent's proposals one at a time: to shadows first, then, if they
@@ -106,28 +95,31 @@ func (j *judge) judge(ctx context.Context, g *guard.Guard, p journal.Proposal) (
 	if err != nil {
 		return false, "", err
 	}
-	plan := promote.NewPlan(proposalAlpha, proposalEffect, proposalPower, proposalCases, j.seed(p))
-	stop, reason, err := orchestrator.JudgeOpen(ctx, j.sandbox, incumbent, &next, memory, plan)
-	if err != nil || stop != promote.Better {
-		return false, reason, err
-	}
 	id, err := j.vault.Put(next)
 	if err != nil {
 		return false, "", err
 	}
-	a, err := g.Promote(ctx, guard.Promote{From: live, To: id, Kind: journal.Promotion, Reason: fmt.Sprintf("proposal %d: %s", p.LSN, reason)})
-	if err != nil || a.Live() {
-		return err == nil, reason, err
-	}
-	return false, a.Why, nil
-}
-
-// seed derives a proposal's cases: they belong to it alone.
-func (j *judge) seed(p journal.Proposal) uint64 {
-	text, err := sexpr.Canonical(p.Expr)
+	source, err := sexpr.Canonical(sexpr.List{sexpr.Symbol("define"), sexpr.Symbol(p.Name), p.Expr})
 	if err != nil {
-		text = nil
+		return false, "", err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "proposal/%s/%d/%s/%s", j.agent, p.LSN, p.Name, text))
-	return binary.BigEndian.Uint64(sum[:8]) >> 2
+	number, decided, err := j.lab.Ledger.Numbered(j.agent, string(live), string(id))
+	if err != nil {
+		return false, "", err
+	}
+	if decided != nil {
+		return false, fmt.Sprintf("%v: decision %s/%d: %s", ErrJudged, j.agent, number, decided.Reason), nil
+	}
+	d := orchestrator.Decision{
+		Run: j.agent, Number: number, Incumbent: fmt.Sprintf("%s of image %.12s", p.Name, live), Winner: string(source),
+		IncumbentImage: string(live), WinnerImage: string(id), Plan: openPlan(caseSeed("proposal/%s/%d/%s", j.agent, p.LSN, source)),
+	}
+	err = j.lab.judgeOpen(ctx, j.sandbox, &d, incumbent, &next, memory, func() (string, error) {
+		a, err := g.Promote(ctx, guard.Promote{From: live, To: id, Kind: journal.Promotion, Reason: fmt.Sprintf("decision %d of %s, on proposal %d: %s", number, j.agent, p.LSN, d.Reason)})
+		if err != nil || a.Live() {
+			return "", err
+		}
+		return a.Why, nil
+	})
+	return d.Promoted, fmt.Sprintf("%s (decision %s/%d)", d.Reason, j.agent, number), err
 }

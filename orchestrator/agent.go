@@ -59,11 +59,17 @@ func ReadAgent(im *snapshots.Image, grammar *population.Grammar, evolved string)
 	if a.Incumbent, err = grammar.FromForms(definitions); err != nil {
 		return nil, &AgentError{evolved, err}
 	}
+	a.Evaluator = evaluator(im)
+	return a, nil
+}
+
+func evaluator(im *snapshots.Image) string {
 	sum := sha256.New()
 	sum.Write(sandbox.Prelude())
-	sum.Write(im.File(refereeFile).Data)
-	a.Evaluator = hex.EncodeToString(sum.Sum(nil))
-	return a, nil
+	if referee := im.File(refereeFile); referee != nil {
+		sum.Write(referee.Data)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // image is what a zygote loads: the files of the snapshot, the incumbent

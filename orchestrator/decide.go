@@ -13,8 +13,8 @@ import (
 	"jird/snapshots"
 )
 
-// decisionNumber counts a run's decisions; a run makes one.
-const decisionNumber = 1
+// firstDecision is the number of the decision that a run makes itself.
+const firstDecision = 1
 
 // finalists is how many of the best are compared on the validation cases: the
 // best on the training cases alone is mostly the luckiest.
@@ -120,8 +120,9 @@ func (r *run) firstEqual(ctx context.Context, train, validate *Bench, proposals 
 }
 
 // decide measures nominee and incumbent on sealed cases, in pairs, from a clean
-// snapshot, until the evidence suffices or runs out, and promotes or refuses.
-func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Genome) (*Result, error) {
+// snapshot, until the evidence suffices or runs out, and promotes or refuses. What
+// would go live is image, or if that is empty the incumbent's with the nominee in it.
+func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Genome, image snapshots.ID) (*Result, error) {
 	trained, err := train.Measure(ctx, r.agent.Incumbent, nominee)
 	if err != nil {
 		return nil, err
@@ -132,13 +133,18 @@ func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Geno
 	}
 	defer holdout.close()
 	d := Decision{
-		Run: r.Record.ID, Number: decisionNumber, Incumbent: r.agent.Incumbent, Winner: nominee,
-		IncumbentImage: r.Record.Agent, WinnerImage: r.Record.Agent, Evaluator: r.agent.Evaluator,
+		Run: r.Record.ID, Number: r.number, Incumbent: r.agent.Incumbent.Source(), Winner: nominee.Source(),
+		IncumbentImage: r.Record.Agent, WinnerImage: string(image), Evaluator: r.agent.Evaluator,
 		Plan:           promote.NewPlan(r.Alpha, r.Effect, r.Power, min(r.Holdout.Count, len(holdout.Cases())), r.caseSeed("holdout")),
 		Guardrails:     []promote.Guardrail{promote.Failures(), promote.Steps(r.Fuel)},
 		IncumbentTrain: trained[0].Fitness(), WinnerTrain: trained[1].Fitness(),
 	}
-	if err := r.judge(ctx, holdout, &d); err != nil {
+	if image == "" {
+		if d.WinnerImage, err = r.imageOf(nominee); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.judge(ctx, holdout, &d, nominee); err != nil {
 		return nil, err
 	}
 	if d.Stop == promote.Better {
@@ -151,26 +157,28 @@ func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Geno
 	}
 	last := d.Looks[len(d.Looks)-1]
 	return &Result{
-		Incumbent: Summary{d.Incumbent.Expr(), d.IncumbentTrain, last.Incumbent},
-		Winner:    Summary{d.Winner.Expr(), d.WinnerTrain, last.Winner},
+		Incumbent: Summary{r.agent.Incumbent.Expr(), d.IncumbentTrain, last.Incumbent},
+		Winner:    Summary{nominee.Expr(), d.WinnerTrain, last.Winner},
 		P:         last.P, Cases: last.N, Verdict: d.Stop, Promoted: d.Promoted, Reason: d.Reason, Snapshot: d.Snapshot,
 	}, nil
 }
 
-// judge declares the decision, compares, and has a winner confirmed.
-func (r *run) judge(ctx context.Context, holdout *Bench, d *Decision) error {
-	if d.Winner.Hash() != d.Incumbent.Hash() {
-		id, err := r.Vault.Put(r.agent.With(d.Winner, snapshots.ID(r.Record.Agent)))
-		if err != nil {
-			return err
-		}
-		d.WinnerImage = string(id)
+// imageOf stores the incumbent's image with the nominee in it.
+func (r *run) imageOf(nominee *population.Genome) (string, error) {
+	if nominee.Hash() == r.agent.Incumbent.Hash() {
+		return r.Record.Agent, nil
 	}
+	id, err := r.Vault.Put(r.agent.With(nominee, snapshots.ID(r.Record.Agent)))
+	return string(id), err
+}
+
+// judge declares the decision, compares, and has a winner confirmed.
+func (r *run) judge(ctx context.Context, holdout *Bench, d *Decision, nominee *population.Genome) error {
 	if err := r.Recorder.Declare(*d); err != nil {
 		return err
 	}
 	order := caseOrder(d.Plan, len(holdout.Cases()))
-	if err := compare(ctx, holdout, d, order); err != nil {
+	if err := d.compare(inPairs(ctx, holdout, d.Plan, order, r.agent.Incumbent, nominee)); err != nil {
 		return err
 	}
 	if d.Stop == promote.Better {
@@ -190,23 +198,34 @@ const (
 	pairStream            // which of a pair comes first
 )
 
-// compare measures pairs up to each look, until one ends the comparison.
-func compare(ctx context.Context, holdout *Bench, d *Decision, order []int) error {
+// inPairs gives a way to observe two policies on some more of the ordered cases.
+func inPairs(ctx context.Context, holdout *Bench, p promote.Plan, order []int, incumbent, winner *population.Genome) func(from, to int) ([]promote.Observation, error) {
+	first := rand.New(rand.NewPCG(p.Seed, pairStream))
+	return func(from, to int) (more []promote.Observation, err error) {
+		outcomes, err := holdout.MeasureEach(ctx, order[from:to], first, incumbent, winner)
+		if err != nil {
+			return nil, err
+		}
+		for i, c := range order[from:to] {
+			more = append(more, promote.Observation{Case: holdout.Cases()[c], Incumbent: outcomes[0][i], Winner: outcomes[1][i]})
+		}
+		return more, nil
+	}
+}
+
+// compare has pairs observed up to each look, until one ends the comparison.
+func (d *Decision) compare(observe func(from, to int) ([]promote.Observation, error)) error {
 	test := promote.NewTest(d.Plan)
-	first := rand.New(rand.NewPCG(d.Plan.Seed, pairStream))
 	for _, n := range d.Plan.Looks {
-		cases := order[len(d.Observations):n]
-		outcomes, err := holdout.MeasureEach(ctx, cases, first, d.Incumbent, d.Winner)
+		more, err := observe(len(d.Observations), n)
 		if err != nil {
 			return err
 		}
-		for i, c := range cases {
-			d.Observations = append(d.Observations, promote.Observation{Case: holdout.Cases()[c], Incumbent: outcomes[0][i], Winner: outcomes[1][i]})
-		}
+		d.Observations = append(d.Observations, more...)
 		look := test.Look(promote.Pairs(d.Observations), n)
 		veto := promote.Veto(d.Guardrails, d.Observations)
 		switch {
-		case d.Winner.Hash() == d.Incumbent.Hash():
+		case d.Winner == d.Incumbent:
 			look.Stop = promote.Same
 		case veto != "":
 			look.Stop = promote.Vetoed

@@ -49,10 +49,10 @@ func judged(t *testing.T, referee, winner string) *Decision {
 	p := openPool(t, referee, 20*time.Second, 60, 4)
 	pair := genomes(t, "x", winner)
 	d := &Decision{
-		Incumbent: pair[0], Winner: pair[1], Plan: promote.NewPlan(0.01, 0.05, 0.8, 60, 11),
+		Incumbent: pair[0].Source(), Winner: pair[1].Source(), Plan: promote.NewPlan(0.01, 0.05, 0.8, 60, 11),
 		Guardrails: []promote.Guardrail{promote.Failures(), promote.Steps(1000)},
 	}
-	if err := compare(t.Context(), &Bench{p.engine, p}, d, caseOrder(d.Plan, 60)); err != nil {
+	if err := d.compare(inPairs(t.Context(), &Bench{p.engine, p}, d.Plan, caseOrder(d.Plan, 60), pair[0], pair[1])); err != nil {
 		t.Fatal(err)
 	}
 	if n := d.Looks[len(d.Looks)-1].N; n != len(d.Observations) {

@@ -230,43 +230,39 @@ func (p *Player) Play(ctx context.Context, i int) (population.Outcome, error) {
 	return population.Outcome{Status: population.OK, Scores: []population.Score{score}}, err
 }
 
-// JudgeOpen compares two images of an agent on the referee's cases, in looks, until
-// the evidence suffices or runs out. Both begin every case with memory.
-func JudgeOpen(ctx context.Context, o sandbox.Options, incumbent, candidate *snapshots.Image, memory sexpr.Value, plan promote.Plan) (stop promote.Stop, reason string, err error) {
-	t, err := OpenTranscripts(ctx, o, incumbent, plan.MaxN(), plan.Seed)
+// JudgeOpen declares a decision about two images of an agent and compares them on the
+// incumbent's referee's cases, until the evidence suffices or runs out. Both begin
+// every case with memory. Whoever asked completes the decision in the recorder.
+func JudgeOpen(ctx context.Context, o sandbox.Options, rec Declarer, d *Decision, incumbent, candidate *snapshots.Image, memory sexpr.Value) error {
+	d.Evaluator, d.Guardrails = evaluator(incumbent), []promote.Guardrail{promote.Failures()}
+	if err := rec.Declare(*d); err != nil {
+		return err
+	}
+	t, err := OpenTranscripts(ctx, o, incumbent, d.Plan.MaxN(), d.Plan.Seed)
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	defer t.Close()
 	var players [2]*Player
 	for i, im := range []*snapshots.Image{incumbent, candidate} {
 		if players[i], err = t.Open(ctx, im, memory); err != nil {
-			return "", "", err
+			return err
 		}
 		defer players[i].Close()
 	}
-	test := promote.NewTest(plan)
-	rails := []promote.Guardrail{promote.Failures()}
-	var seen []promote.Observation
-	for _, n := range plan.Looks {
-		for i := len(seen); i < n; i++ {
+	return d.compare(func(from, to int) (more []promote.Observation, err error) {
+		for i := from; i < to; i++ {
 			o := promote.Observation{Case: t.names[i]}
 			if o.Incumbent, err = players[0].Play(ctx, i); err != nil {
-				return "", "", err
+				return nil, err
 			}
 			if o.Winner, err = players[1].Play(ctx, i); err != nil {
-				return "", "", err
+				return nil, err
 			}
-			seen = append(seen, o)
+			more = append(more, o)
 		}
-		if veto := promote.Veto(rails, seen); veto != "" {
-			return promote.Vetoed, "vetoed: " + veto, nil
-		}
-		if look := test.Look(promote.Pairs(seen), n); look.Stop != promote.Going {
-			return look.Stop, plan.Reason(look), nil
-		}
-	}
-	return "", "", errors.New("the last look did not end the comparison")
+		return more, nil
+	})
 }
 
 // play has a fresh shadow answer a case's requests.

@@ -38,6 +38,11 @@ func measure(t testing.TB, judge *Transcripts, im *snapshots.Image, memory sexpr
 	return whole, nil
 }
 
+// declarations is a recorder of what is declared.
+type declarations []Decision
+
+func (d *declarations) Declare(one Decision) error { *d = append(*d, one); return nil }
+
 // What the agent proposes is refused or taken by the same rules as every promotion.
 func TestJudgeOpen(t *testing.T) {
 	im, err := snapshots.ReadDir("notes", "../experiments/examples/self-destruct/agent")
@@ -58,9 +63,13 @@ func TestJudgeOpen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop, reason, err := JudgeOpen(t.Context(), openOptions(t), &im, &next, sexpr.List{}, plan)
-		if err != nil || stop != c.stop || !strings.Contains(reason, c.says) {
-			t.Errorf("%s: %s, %s, %v", c.expr, stop, reason, err)
+		d, declared := Decision{Run: "notes", Number: 1, Incumbent: c.name, Winner: c.expr, Plan: plan}, &declarations{}
+		err = JudgeOpen(t.Context(), openOptions(t), declared, &d, &im, &next, sexpr.List{})
+		if err != nil || d.Stop != c.stop || !strings.Contains(d.Reason, c.says) || len(d.Looks) == 0 {
+			t.Errorf("%s: %s, %s, %v", c.expr, d.Stop, d.Reason, err)
+		}
+		if len(*declared) != 1 || len((*declared)[0].Observations) != 0 || (*declared)[0].Evaluator == "" {
+			t.Errorf("%s: declared before the data: %+v", c.expr, *declared)
 		}
 	}
 }

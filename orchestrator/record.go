@@ -43,10 +43,9 @@ type Measurement struct {
 
 // Decision is the judgement on one nominee, with its evidence.
 type Decision struct {
-	Run       string
-	Number    int // 1 for the run's first
-	Incumbent *population.Genome
-	Winner    *population.Genome
+	Run               string // or, for open code, the agent
+	Number            int    // 1 for the first, which of a run is its own
+	Incumbent, Winner string // source of the policies; of open code, of what differs
 	// What is declared before the data. The cases come from the plan's seed.
 	IncumbentImage, WinnerImage string // snapshots; the same one when the winner is the incumbent
 	Evaluator                   string // SHA-256 as in RunRecord
@@ -80,6 +79,12 @@ type Stored struct {
 	Elapsed  time.Duration // of all whole generations so far
 }
 
+// Declarer keeps what was declared.
+type Declarer interface {
+	// Declare records what a decision will measure, before any of it is measured.
+	Declare(Decision) error
+}
+
 // Recorder keeps the truth of a run. The layer above implements it with the
 // ledger. Each method is one transaction: on error nothing of it is kept.
 // Methods are called by one goroutine at a time.
@@ -88,8 +93,7 @@ type Recorder interface {
 	Begin(RunRecord) error
 	// Generation records one whole generation and the genomes that are new in it.
 	Generation(GenerationRecord) error
-	// Declare records what a decision will measure, before any of it is measured.
-	Declare(Decision) error
+	Declarer
 	// Measured records measurements made outside the search.
 	Measured(run string, m []Measurement) error
 	// Decide completes the declared decision.

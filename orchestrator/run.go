@@ -114,6 +114,7 @@ type run struct {
 	agent   *Agent
 	started time.Time
 	before  time.Duration // spent by earlier parts of a resumed run
+	number  int           // of its decision
 	stop    string
 	peak    int
 }
@@ -122,12 +123,8 @@ type run struct {
 // cancelled context ends it after it was recorded as interrupted: the result
 // then says so, and the error is nil.
 func Run(ctx context.Context, p Plan, d Deps, from *Stored) (*Result, error) {
-	r := &run{Plan: p, Deps: d, started: time.Now()}
-	image, err := d.Vault.Get(snapshots.ID(p.Record.Agent))
+	r, err := newRun(p, d, firstDecision)
 	if err != nil {
-		return nil, err
-	}
-	if r.agent, err = ReadAgent(image, p.Search.Grammar, p.Evolved); err != nil {
 		return nil, err
 	}
 	r.Search.Seeds = []*population.Genome{r.agent.Incumbent}
@@ -149,6 +146,35 @@ func Run(ctx context.Context, p Plan, d Deps, from *Stored) (*Result, error) {
 	}
 	r.describe(result)
 	return result, d.Recorder.Finish(p.Record.ID, RunDone, r.stop, r.peak, result.Isolation, r.elapsed())
+}
+
+func newRun(p Plan, d Deps, number int) (*run, error) {
+	r := &run{Plan: p, Deps: d, started: time.Now(), number: number}
+	image, err := d.Vault.Get(snapshots.ID(p.Record.Agent))
+	if err != nil {
+		return nil, err
+	}
+	r.agent, err = ReadAgent(image, p.Search.Grammar, p.Evolved)
+	return r, err
+}
+
+// Judge has a policy stand against that of the image p.Record.Agent, by the rules of a
+// recorded run and as one more of its decisions, whose number says which cases it gets.
+// What would go live is the image winner. An error leaves the decision open.
+func Judge(ctx context.Context, p Plan, d Deps, number int, policy *population.Genome, winner snapshots.ID) (*Result, error) {
+	r, err := newRun(p, d, number)
+	if err != nil {
+		return nil, err
+	}
+	train, err := r.open(ctx, "train", r.Train, r.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer train.close()
+	if err := r.preflight(ctx, train); err != nil {
+		return nil, err
+	}
+	return r.decide(ctx, train, policy, winner)
 }
 
 func (r *run) elapsed() time.Duration { return r.before + time.Since(r.started) }
@@ -184,7 +210,7 @@ func (r *run) carryOut(ctx context.Context, from *Stored) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := r.decide(ctx, train, nominee)
+	result, err := r.decide(ctx, train, nominee, "")
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +283,7 @@ func (b *Bench) Close() { b.close() }
 func (r *run) caseSeed(purpose string) uint64 {
 	text := fmt.Sprintf("%s/%s/%d", purpose, r.Record.SpecHash, r.Record.Seed)
 	if purpose == "holdout" {
-		text = fmt.Sprintf("%s/%s/%s/%d", purpose, r.Record.SpecHash, r.Record.ID, decisionNumber)
+		text = fmt.Sprintf("%s/%s/%s/%d", purpose, r.Record.SpecHash, r.Record.ID, r.number)
 	}
 	sum := sha256.Sum256([]byte(text))
 	return binary.BigEndian.Uint64(sum[:8]) >> 2 // a fixnum in Gambit

@@ -9,6 +9,9 @@ import (
 // ErrNoImage is wrapped when a person's word for an image names none.
 var ErrNoImage = errors.New("there is no snapshot")
 
+// ErrManyImages is wrapped when it fits several.
+var ErrManyImages = errors.New("there are several snapshots")
+
 // Find returns the image that a person means: by its identity, the beginning of
 // it that no other image has, or a ref.
 func (v *Vault) Find(word string) (ID, error) {
@@ -31,7 +34,7 @@ func (v *Vault) Find(word string) (ID, error) {
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("%w %q alone: %d begin so; give more of its digits", ErrNoImage, word, len(found))
+	return "", fmt.Errorf("%w %q: %d begin so; give more digits", ErrManyImages, word, len(found))
 }
 
 // Name returns the name of an image's agent.

@@ -3,6 +3,7 @@ package snapshots
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -321,6 +322,24 @@ func TestFind(t *testing.T) {
 	id := put(t, v, agent(t))
 	if err := v.SwapRef("a/live", "", id); err != nil {
 		t.Fatal(err)
+	}
+	for i := range 17 { // two of seventeen begin with the same digit
+		if _, err := v.Put(Image{Name: fmt.Sprint("other-", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids, err := v.IDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if digit := string(id[:1]); seen[digit] {
+			if _, err := v.Find(digit); !errors.Is(err, ErrManyImages) {
+				t.Errorf("%s: %v", digit, err)
+			}
+		}
+		seen[string(id[:1])] = true
 	}
 	for _, word := range []string{string(id), string(id[:12]), "a/live"} {
 		if got, err := v.Find(word); got != id {

@@ -64,7 +64,7 @@ func exitCode(err error) int {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &refused) && slices.Contains(callersFault, refused.Status),
-		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrNoRef):
+		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrManyImages), errors.Is(err, experiments.ErrJudged), errors.Is(err, snapshots.ErrNoRef):
 		return exitUsage
 	case errors.As(err, &snapshot), errors.As(err, &book), errors.As(err, &corrupt), errors.As(err, &doubt):
 		return exitDamaged

@@ -16,9 +16,9 @@ import (
 
 func explainCommand() *cli.Command {
 	return &cli.Command{
-		Name: "explain", Usage: "print the data behind a decision", ArgsUsage: "RUN[/NUMBER]", Flags: outputFlags(),
+		Name: "explain", Usage: "print the data behind a decision", ArgsUsage: "RUN[/NUMBER]|AGENT[/NUMBER]", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, "RUN[/NUMBER]"); err != nil {
+			if err := wantArgs(c, "RUN or AGENT"); err != nil {
 				return err
 			}
 			run, number, err := decisionOf(c.Args().First())
@@ -36,12 +36,12 @@ func explainCommand() *cli.Command {
 	}
 }
 
-// decisionOf takes RUN/2 apart; without a number it is the run's last decision.
+// decisionOf takes RUN/2 apart; without a number it is the last decision.
 func decisionOf(arg string) (run string, number int, err error) {
 	run, text, numbered := strings.Cut(arg, "/")
 	if numbered {
 		if number, err = strconv.Atoi(text); err != nil || number < 1 {
-			return "", 0, usageError{fmt.Sprintf("%q is not a decision: it is RUN, or RUN/NUMBER from 1", arg)}
+			return "", 0, usageError{fmt.Sprintf("%q is not a decision: it is a run or an agent, or one with /NUMBER from 1", arg)}
 		}
 	}
 	return run, number, nil
@@ -50,15 +50,31 @@ func decisionOf(arg string) (run string, number int, err error) {
 func printExplanation(c *cli.Context, e *ledger.Explanation) error {
 	tables := []table{{[]string{"declared before the data", ""}, declaredRows(e.Declared)}}
 	if e.Decided == nil {
-		return emit(c, e, tables, fmt.Sprintf("%s/%d: not decided yet; go on with: jird resume %s", e.Run, e.Number, e.Run))
+		return emit(c, e, tables, verdictLine(e))
 	}
 	tables = append(tables,
 		table{[]string{"case", "incumbent", "winner", "difference"}, caseRows(e.Decided.Cases)},
 		table{[]string{"look at", "incumbent", "winner", "saves", "bound", "p", "chance", ""}, lookRows(e.Decided)})
-	verdict := map[bool]string{true: "promoted", false: "kept the incumbent"}[e.Decided.Promoted]
 	return emit(c, e, tables,
 		"saves and bound: of the score, by the winner; p: share of sign flips that save as much; chance: of saving so little, were the winner better by the effect",
-		fmt.Sprintf("%s/%d: %s: %s", e.Run, e.Number, verdict, e.Decided.Reason))
+		verdictLine(e))
+}
+
+// printDecision says how a decision ended; as JSON it is all that there is to explain.
+func printDecision(c *cli.Context, e *ledger.Explanation) error {
+	return emit(c, e, nil, verdictLine(e), fmt.Sprintf("the data behind it: jird explain %s/%d", e.Run, e.Number))
+}
+
+func verdictLine(e *ledger.Explanation) string {
+	switch {
+	case e.Decided == nil && e.Number == 1:
+		return fmt.Sprintf("%s/%d: not decided yet; if it is a run: jird resume %s", e.Run, e.Number, e.Run)
+	case e.Decided == nil:
+		return fmt.Sprintf("%s/%d: not decided: it was interrupted; ask for it again", e.Run, e.Number)
+	case e.Decided.Promoted:
+		return fmt.Sprintf("%s/%d: promoted: %s", e.Run, e.Number, e.Decided.Reason)
+	}
+	return fmt.Sprintf("%s/%d: kept the incumbent: %s", e.Run, e.Number, e.Decided.Reason)
 }
 
 func declaredRows(d ledger.Declaration) [][]string {

@@ -160,28 +160,36 @@ func guardClient(c *cli.Context) (client *serve.Client, err error) {
 
 func promoteCommand() *cli.Command {
 	return &cli.Command{
-		Name: "promote", Usage: "make a version live by your own word, through its agent's guard", ArgsUsage: "GENOME|SNAPSHOT",
-		Flags: append(outputFlags(),
-			&cli.BoolFlag{Name: "force", Usage: "without evidence; what has evidence was promoted by its run"},
-			&cli.StringFlag{Name: "reason", Value: "asked for", Usage: "for the journal"},
+		Name: "promote", Usage: "make a version live if it is better than what is, through its agent's guard", ArgsUsage: "GENOME|SNAPSHOT",
+		Flags: append(outputFlags(), workersFlag(), isolationFlag(),
+			&cli.BoolFlag{Name: "force", Usage: "by your own word, without evidence"},
+			&cli.StringFlag{Name: "reason", Value: "asked for", Usage: "for the journal, with --force"},
 		),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "GENOME|SNAPSHOT"); err != nil {
 				return err
 			}
-			if !c.Bool("force") {
-				return usageError{"nothing shows that this version is better: let `jird run` judge it, or say --force"}
+			o, err := options(c)
+			if err != nil {
+				return err
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
-				name, id, err := lab.Version(c.Args().First())
+				candidate, err := lab.Candidate(c.Args().First())
 				if err != nil {
 					return err
 				}
-				ended, err := lab.Promote(c.Context, name, serve.Promotion{To: id, Kind: journal.Forced, Reason: c.String("reason")})
+				if !c.Bool("force") {
+					e, err := lab.PromoteBetter(c.Context, candidate, o)
+					if err != nil {
+						return err
+					}
+					return printDecision(c, e)
+				}
+				ended, err := lab.Promote(c.Context, candidate.Agent, serve.Promotion{To: candidate.Image, Kind: journal.Forced, Reason: c.String("reason")})
 				if err != nil {
 					return err
 				}
-				return printEnded(c, name, ended)
+				return printEnded(c, candidate.Agent, ended)
 			})
 		},
 	}

@@ -95,7 +95,13 @@ func TestSelfDestruct(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.ok("snapshot", "create", "notes", "bad", "--output", "json")), &made); err != nil {
 		t.Fatal(err)
 	}
-	p.run(exitUsage, "promote", made.Snapshot)
+	if said := p.ok("explain", "notes"); !strings.Contains(said, "notes/1: kept the incumbent: vetoed") || !strings.Contains(said, "(define recall (lambda") {
+		t.Errorf("the proposal's evidence:\n%s", said)
+	}
+	if said := p.ok("promote", made.Snapshot); !strings.Contains(said, "notes/2: kept the incumbent: vetoed: failures") {
+		t.Errorf("judged, the bad version: %s", said)
+	}
+	p.run(exitUsage, "promote", made.Snapshot[:12]) // judged before
 	p.ok("promote", made.Snapshot[:12], "--force")
 	p.want(p.call("(recall milk)", "--agent", "notes"), "2")
 	now := p.status()

@@ -237,6 +237,58 @@ func TestExplain(t *testing.T) {
 	p.run(exitUsage, "explain", "none")
 }
 
+// A genome of a run stands against what is live, whatever that is by now, on cases of
+// its own, and once only.
+func TestPromoteWhatIsBetter(t *testing.T) {
+	p := newPlace(t)
+	p.shrinkExperiment()
+	run := p.small("--generations", "1")["run"].(string)
+	var seed string
+	for _, line := range strings.Split(p.ok("ledger", "export", run), "\n") {
+		var g struct{ Table, Hash, Operator string }
+		if json.Unmarshal([]byte(line), &g) == nil && g.Table == "genome" && g.Operator == "seed" {
+			seed = g.Hash
+		}
+	}
+	p.edit("p/agent/policy.scm", "(- item remaining)", "(- remaining item)") // the worst fit
+	var worst struct{ Snapshot string }
+	if err := json.Unmarshal([]byte(p.ok("snapshot", "create", "packer", "p/agent", "--output", "json")), &worst); err != nil {
+		t.Fatal(err)
+	}
+	var e struct {
+		Number   int
+		Declared struct {
+			Seed        uint64
+			WinnerImage string `json:"winner_image"`
+		}
+		Decided struct {
+			Promoted bool
+			Reason   string
+		}
+	}
+	if err := json.Unmarshal([]byte(p.ok("promote", seed[:12], "--output", "json")), &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Number != 2 || !e.Decided.Promoted || !strings.Contains(e.Decided.Reason, "better: on") || e.Declared.Seed == 0 {
+		t.Errorf("%+v", e)
+	}
+	if live := p.ok("snapshot", "show", "packer/live"); !strings.Contains(live, e.Declared.WinnerImage) {
+		t.Errorf("live is\n%s\nand not %s", live, e.Declared.WinnerImage)
+	}
+	if _, said := p.run(exitUsage, "promote", e.Declared.WinnerImage[:12]); !strings.Contains(said, "is what is live") {
+		t.Error(said)
+	}
+	if said := p.ok("promote", worst.Snapshot[:12]); !strings.Contains(said, run+"/3: kept the incumbent: worse: on") {
+		t.Error(said)
+	}
+	if _, said := p.run(exitUsage, "promote", worst.Snapshot[:12]); !strings.Contains(said, "judged before: decision "+run+"/3") {
+		t.Error(said)
+	}
+	if said := p.ok("report", run); strings.Contains(said, e.Decided.Reason) {
+		t.Errorf("the run's report tells of another decision than its own:\n%s", said)
+	}
+}
+
 // After capture the run needs nothing of the folder.
 func TestRunNeedsOnlyTheSnapshot(t *testing.T) {
 	p := newPlace(t)

@@ -20,11 +20,17 @@ import (
 const asSpec = "as the experiment says"
 
 func workFlags() []cli.Flag {
-	return append(outputFlags(),
-		&cli.IntFlag{Name: "workers", Usage: "shadows that compute at once", DefaultText: "the cores"},
+	return append(outputFlags(), workersFlag(), isolationFlag(),
 		&cli.IntFlag{Name: "shadows", Usage: "shadows that are alive at once", DefaultText: asSpec},
-		&cli.StringFlag{Name: "isolation", Value: "full", Usage: "full, or none (weak, and said in every report)"},
 	)
+}
+
+func workersFlag() cli.Flag {
+	return &cli.IntFlag{Name: "workers", Usage: "shadows that compute at once", DefaultText: "the cores"}
+}
+
+func isolationFlag() cli.Flag {
+	return &cli.StringFlag{Name: "isolation", Value: "full", Usage: "full, or none (weak, and said in every report)"}
 }
 
 func specFlags() []cli.Flag {

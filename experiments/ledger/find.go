@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
 )
 
@@ -37,4 +39,13 @@ func (l *Ledger) FindGenome(prefix string) (*Found, error) {
 		return nil, fmt.Errorf("no genome of the ledger begins with %s", prefix)
 	}
 	return found, nil
+}
+
+// NewestRun returns the run of an experiment that was begun last, or "".
+func (l *Ledger) NewestRun(name string) (run string, err error) {
+	err = l.db.QueryRow("SELECT id FROM run JOIN place ON place.run = run.id WHERE name = ? ORDER BY started DESC, id LIMIT 1", name).Scan(&run)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return run, l.fault(err)
 }

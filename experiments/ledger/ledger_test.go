@@ -138,7 +138,7 @@ func TestExplain(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := orchestrator.Decision{
-		Run: "r", Number: 1, Incumbent: one, Winner: one, IncumbentImage: "a", WinnerImage: "b", Evaluator: "e",
+		Run: "r", Number: 1, Incumbent: one.Source(), Winner: one.Source(), IncumbentImage: "a", WinnerImage: "b", Evaluator: "e",
 		Plan: promote.NewPlan(0.01, 0.05, 0.8, 40, 1<<61+1), Guardrails: []promote.Guardrail{promote.Failures()},
 	}
 	if err := l.Declare(d); err != nil {
@@ -318,7 +318,7 @@ func TestReportTracesTheWinner(t *testing.T) {
 	if r, err := l.Report("r"); err != nil || r.Winner != nil || r.Lineage != nil || len(r.Generations) != 2 {
 		t.Errorf("undecided: %+v, %v", r, err)
 	}
-	decision := orchestrator.Decision{Run: "r", Number: 1, Incumbent: a, Winner: winner, IncumbentTrain: 5, WinnerTrain: 2,
+	decision := orchestrator.Decision{Run: "r", Number: 1, Incumbent: a.Source(), Winner: winner.Source(), IncumbentTrain: 5, WinnerTrain: 2,
 		Plan: promote.NewPlan(0.01, 0.05, 0.8, 40, 1), Looks: []promote.Look{{N: 10, Incumbent: 5.5, Winner: 2.5, Stop: promote.Better}}, Promoted: true}
 	if err := errors.Join(
 		l.Measured("r", []orchestrator.Measurement{{Genome: other, Purpose: "validate", Outcome: scored(3)}, {Genome: d, Purpose: "validate", Outcome: scored(2)}}),
@@ -378,5 +378,41 @@ func BenchmarkGeneration(b *testing.B) {
 		if err := l.Generation(all[i]); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What the first version wrote is there after the second opened it, and then agents may
+// have decisions too.
+func TestOlderVersionMigrates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(steps[0] + `PRAGMA user_version = 1;
+		INSERT INTO run VALUES ('r','n','','{}','','','','',1,1,0,0);
+		INSERT INTO place (run, started, status) VALUES ('r','2026-01-01T00:00:00Z','done');
+		INSERT INTO decision VALUES ('r',1,'{"incumbent_image":"a","winner_image":"b"}','{"promoted":true,"reason":"because"}');`); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	l := open(t, path)
+	if e, err := l.Explain("r", 0); err != nil || e.Decided.Reason != "because" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if number, decided, err := l.Numbered("r", "a", "b"); err != nil || number != 1 || decided == nil || !decided.Promoted {
+		t.Errorf("%d, %+v, %v", number, decided, err)
+	}
+	if number, decided, err := l.Numbered("r", "a", "c"); err != nil || number != 2 || decided != nil {
+		t.Errorf("%d, %+v, %v", number, decided, err)
+	}
+	if err := l.Declare(orchestrator.Decision{Run: "an agent", Number: 1, IncumbentImage: "a", WinnerImage: "b", Plan: promote.NewPlan(0.01, 0.05, 0.8, 40, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	if number, decided, err := l.Numbered("an agent", "a", "b"); err != nil || number != 1 || decided != nil {
+		t.Errorf("declared only: %d, %+v, %v", number, decided, err)
+	}
+	if run, err := l.NewestRun("n"); err != nil || run != "r" {
+		t.Errorf("%s, %v", run, err)
 	}
 }

@@ -35,7 +35,7 @@ type Info struct {
 func (l *Ledger) Runs() ([]Info, error) {
 	rows, err := l.db.Query(`SELECT run.id, status, stop, runtime, seed, coalesce(max(g.number), 0), coalesce(max(g.evaluations), 0), shadows_peak,
 		max(place.elapsed, coalesce((SELECT max(elapsed) FROM timing WHERE timing.run = run.id), 0)),
-		(SELECT decided FROM decision WHERE decision.run = run.id ORDER BY number DESC LIMIT 1)
+		(SELECT decided FROM decision WHERE decision.run = run.id AND number = 1)
 		FROM run JOIN place ON place.run = run.id LEFT JOIN generation g ON g.run = run.id GROUP BY run.id ORDER BY place.started, run.id`)
 	if err != nil {
 		return nil, l.fault(err)

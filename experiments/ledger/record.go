@@ -161,7 +161,7 @@ func (l *Ledger) Declare(d orchestrator.Decision) error {
 	p := d.Plan
 	return l.write(func(tx *sql.Tx) error {
 		_, err := tx.Exec("INSERT OR REPLACE INTO decision VALUES (?,?,?,NULL)", d.Run, d.Number, text(Declaration{
-			d.Incumbent.Source(), d.Winner.Source(), d.IncumbentImage, d.WinnerImage, d.Evaluator, promote.Metric,
+			d.Incumbent, d.Winner, d.IncumbentImage, d.WinnerImage, d.Evaluator, promote.Metric,
 			p.Alpha, p.Effect, p.Power, p.MaxN(), p.Looks, p.Seed, rules, d.IncumbentTrain, d.WinnerTrain}))
 		return err
 	})

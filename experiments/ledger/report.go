@@ -105,11 +105,11 @@ func (l *Ledger) Report(run string) (*Report, error) {
 	return r, l.fault(rows.Err())
 }
 
-// sides reads the decision, and traces the winner.
+// sides reads the run's own decision, and traces the winner.
 func (l *Ledger) sides(run string, r *Report) error {
 	var declared string
 	var decided sql.NullString
-	err := l.db.QueryRow("SELECT declared, decided FROM decision WHERE run = ? ORDER BY number DESC LIMIT 1", run).Scan(&declared, &decided)
+	err := l.db.QueryRow("SELECT declared, decided FROM decision WHERE run = ? AND number = 1", run).Scan(&declared, &decided)
 	if errors.Is(err, sql.ErrNoRows) || (err == nil && !decided.Valid) {
 		return nil
 	}

@@ -22,10 +22,9 @@ import (
 	"jird/population"
 )
 
-// version of the schema, in SQLite's user_version.
-const version = 1
-
-const schema = `
+// steps make each version of the schema from the one before; SQLite's user_version
+// says how many have been taken. A step that was ever released does not change.
+var steps = []string{`
 CREATE TABLE run (
   id TEXT PRIMARY KEY, name TEXT NOT NULL, variant TEXT NOT NULL, spec TEXT NOT NULL, spec_hash TEXT NOT NULL,
   agent TEXT NOT NULL, evaluator TEXT NOT NULL, runtime TEXT NOT NULL, seed INTEGER NOT NULL,
@@ -50,7 +49,14 @@ CREATE TABLE measurement (
 CREATE TABLE decision (
   run TEXT NOT NULL REFERENCES run(id), number INTEGER NOT NULL, declared TEXT NOT NULL, decided TEXT,
   PRIMARY KEY (run, number)) WITHOUT ROWID;
-`
+`, `
+-- "run" may be an agent whose open code was judged.
+CREATE TABLE decision2 (
+  run TEXT NOT NULL, number INTEGER NOT NULL, declared TEXT NOT NULL, decided TEXT, PRIMARY KEY (run, number)) WITHOUT ROWID;
+INSERT INTO decision2 SELECT * FROM decision;
+DROP TABLE decision;
+ALTER TABLE decision2 RENAME TO decision;
+`}
 
 // Ledger is an open ledger. Safe for concurrent use.
 type Ledger struct {
@@ -93,14 +99,15 @@ func (l *Ledger) migrate() error {
 		if err := tx.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
 			return err
 		}
-		switch {
-		case found == version:
-			return nil
-		case found > version:
-			return fmt.Errorf("written by a newer jird (ledger version %d, this one knows %d): use that jird", found, version)
+		if found > len(steps) {
+			return fmt.Errorf("written by a newer jird (ledger version %d, this one knows %d): use that jird", found, len(steps))
 		}
-		_, err := tx.Exec(schema + fmt.Sprintf("PRAGMA user_version = %d;", version))
-		return err
+		for i, step := range steps[found:] {
+			if _, err := tx.Exec(step + fmt.Sprintf("PRAGMA user_version = %d;", found+i+1)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
