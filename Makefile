@@ -25,11 +25,15 @@ crash: setup
 	CRASH_KILLS=$(or $(CRASH_KILLS),1000) $(GO) test -timeout 120m -v -run TestCrash ./cmd/jird/
 	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),20) $(GO) test -timeout 60m -v -run 'Power|Fault|Killed|Flipped|Lost' ./snapshots/wal/
 
-# The guard's kills are measured beside an OTP supervisor: Debian's erlang-base, for
-# this only; skipped without it.
-bench: setup
+# Each figure beside its baseline of the same run. The guard's kills are measured beside
+# an OTP supervisor: Debian's erlang-base is installed for this only.
+bench:
+	@./setup.sh bench
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/ ./cmd/jird/
-	$(GO) test -run '^$$' -bench . -benchtime 200x ./orchestrator/guard/ ./snapshots/wal/
+	$(GO) test -run '^$$' -bench Kill -benchtime 200x ./orchestrator/guard/
+	$(GO) test -run '^$$' -bench Open -benchtime 10x ./orchestrator/guard/
+	$(GO) test -run '^$$' -bench Call -benchtime 2000x ./orchestrator/guard/
+	$(GO) test -run '^$$' -bench . -benchtime 200x ./snapshots/ ./snapshots/wal/
 
 study: setup
 	$(GO) run ./experiments/study

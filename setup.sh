@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs what jird needs and this machine lacks: Gambit and a C compiler.
+# Installs what jird needs and this machine lacks: Gambit and a C compiler, and for
+# `./setup.sh bench` Erlang, beside which restarts are measured.
 set -eu
 missing=
 command -v gsi >/dev/null 2>&1 && command -v gsc >/dev/null 2>&1 || missing="$missing gambc"
 command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+[ "${1:-}" != bench ] || command -v erlc >/dev/null 2>&1 || missing="$missing erlang-base"
 [ -n "$missing" ] || exit 0
 
 refuse() {
