@@ -33,7 +33,8 @@ bench:
 	$(GO) test -run '^$$' -bench Kill -benchtime 200x ./orchestrator/guard/
 	$(GO) test -run '^$$' -bench Open -benchtime 10x ./orchestrator/guard/
 	$(GO) test -run '^$$' -bench Call -benchtime 2000x ./orchestrator/guard/
-	$(GO) test -run '^$$' -bench . -benchtime 200x ./snapshots/ ./snapshots/wal/
+	$(GO) test -run '^$$' -bench . -benchtime 200x ./snapshots/wal/
+	$(GO) test -run '^$$' -bench . -benchtime 3x ./snapshots/
 
 study: setup
 	$(GO) run ./experiments/study

@@ -34,6 +34,7 @@ type GuardOptions struct {
 	Deadline   time.Duration // of a call that names none; 0: 10 s
 	Queue      int           // calls that may wait; 0: 1,000
 	Heap       int64         // bytes that the agent's heap may reach; 0: 64 MiB
+	Resident   int64         // bytes at which a serving process is replaced between calls; 0: no limit
 	Copy       string        // folder of a second copy of the checkpoints; empty: none
 	AcceptLoss bool
 	Discard    bool // a candidate's writes are kept apart until it is accepted
@@ -139,7 +140,7 @@ func (l *Lab) guard(ctx context.Context, name string, o GuardOptions) (g *guard.
 	box.Wall, box.Policy.Heap = limit, o.Heap
 	judge := &judge{lab: l, vault: vault, agent: name, sandbox: box}
 	g, err = guard.Open(ctx, guard.Config{
-		Agent: name, Vault: vault, Store: store, Deadline: o.Deadline, Queue: o.Queue, AcceptLoss: o.AcceptLoss,
+		Agent: name, Vault: vault, Store: store, Deadline: o.Deadline, Queue: o.Queue, Memory: o.Resident, AcceptLoss: o.AcceptLoss,
 		Canary: canary, Say: l.Say, Failpoint: failpoint(),
 		Code: func(id snapshots.ID) (sandbox.Image, error) {
 			image, err := vault.Get(id)

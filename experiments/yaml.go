@@ -319,16 +319,24 @@ func (r *reader) bytes(to *int64) field {
 				*to = 0
 				return
 			}
-			for suffix, unit := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
-				var v int64
-				if _, err := fmt.Sscanf(s.Value, "%d"+suffix, &v); err == nil && fmt.Sprintf("%d%s", v, suffix) == s.Value && v > 0 && v < 1<<20 {
-					*to = v * unit
-					return
-				}
+			if size, err := ParseSize(s.Value); err == nil {
+				*to = size
+				return
 			}
 		}
 		r.fault(n, "%s must be a size such as 64MiB, not %s", name, shown(n))
 	}
+}
+
+// ParseSize reads a number of bytes such as 64MiB; KiB and GiB will do too.
+func ParseSize(text string) (bytes int64, err error) {
+	for suffix, unit := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		var v int64
+		if _, err := fmt.Sscanf(text, "%d"+suffix, &v); err == nil && fmt.Sprintf("%d%s", v, suffix) == text && v > 0 && v < 1<<20 {
+			return v * unit, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a size such as 64MiB", text)
 }
 
 func (r *reader) list(each func(n ast.Node)) field {

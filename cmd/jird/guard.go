@@ -28,6 +28,8 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "mode", Value: "sync", Usage: "sync: what is acknowledged is durable; batch: it may be up to 100 calls or 1 s ahead"},
 			&cli.DurationFlag{Name: "deadline", Usage: "of a call that names none (default: 10s)"},
 			&cli.IntFlag{Name: "queue", Usage: "calls that may wait (default: 1000)"},
+			&cli.StringFlag{Name: "heap", Value: "64MiB", Usage: "what the agent's heap may reach"},
+			&cli.StringFlag{Name: "resident", Usage: "between calls, replace a serving process that holds more memory than this (default: no limit)"},
 			&cli.StringFlag{Name: "copy", Usage: "folder for a second copy of the checkpoints"},
 			&cli.StringFlag{Name: "canary-state", Value: "shared", Usage: "shared: a candidate's writes stay; discard: they are kept apart until it is accepted"},
 			&cli.StringFlag{Name: "runtime", Value: "auto", Usage: "auto, gambit or gerbil"},
@@ -69,6 +71,16 @@ func guardOptions(c *cli.Context) (o experiments.GuardOptions, err error) {
 			*f.to = true
 		default:
 			return o, usageError{fmt.Sprintf("--%s must be %s or %s", f.name, f.off, f.on)}
+		}
+	}
+	for _, f := range []struct {
+		name string
+		to   *int64
+	}{{"heap", &o.Heap}, {"resident", &o.Resident}} {
+		if text := c.String(f.name); text != "" {
+			if *f.to, err = experiments.ParseSize(text); err != nil {
+				return o, usageError{fmt.Sprintf("--%s: %v", f.name, err)}
+			}
 		}
 	}
 	if o.Isolation != isolation.Full && o.Isolation != isolation.None {

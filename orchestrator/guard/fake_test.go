@@ -176,6 +176,7 @@ func (l *log) Close() error { return nil }
 
 // counter is an agent that counts, and does what it is told to.
 const counter = `
+(define kept #f)
 (define (agent-handle request)
   (case (car request)
     ((add) (memory-set! 'count (+ (memory-ref 'count 0) (cadr request))) (memory-ref 'count 0))
@@ -185,6 +186,8 @@ const counter = `
     ((raise) (memory-set! 'count -1) (error "told to"))
     ((die) (memory-set! 'count -1) (exit 9))
     ((hang) (let loop () (loop)))
+    ((haunt) (thread-start! (make-thread (lambda () (let loop () (loop))))) 'ok)
+    ((grow) (set! kept (make-vector (cadr request) 'x)) 'ok)
     ((save) (checkpoint! 'now) 'ok)
     ((wish) (propose! 'step '(+ 1 1)) 'ok)
     (else VERSION)))
@@ -199,7 +202,8 @@ type world struct {
 	vault *snapshots.Vault
 	disk  *disk
 	cfg   Config
-	said  *strings.Builder
+	mu    sync.Mutex
+	said  strings.Builder
 }
 
 func newWorld(t testing.TB) *world {
@@ -217,8 +221,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { vault.Close() })
-	w := &world{t: t, dir: dir, vault: vault, disk: &disk{}, said: &strings.Builder{}}
-	var mu sync.Mutex
+	w := &world{t: t, dir: dir, vault: vault, disk: &disk{}}
 	w.cfg = Config{
 		Agent: "a", Vault: vault, Store: w.disk, Deadline: 5 * time.Second, Canary: Canary{Steps: []Step{}},
 		Code: codeOf(vault),
@@ -227,9 +230,9 @@ func newWorld(t testing.TB) *world {
 			Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
 		}},
 		Say: func(format string, args ...any) {
-			mu.Lock()
-			defer mu.Unlock()
-			fmt.Fprintf(w.said, format+"\n", args...)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			fmt.Fprintf(&w.said, format+"\n", args...)
 			t.Logf(format, args...)
 		},
 	}
@@ -237,6 +240,13 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// spoken is all that the guards have said.
+func (w *world) spoken() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said.String()
 }
 
 func codeOf(vault *snapshots.Vault) func(snapshots.ID) (sandbox.Image, error) {

@@ -118,6 +118,7 @@ type Guard struct {
 	probe    bool    // the live version has not answered since it became live
 	readOnly error
 	pulse    pulse
+	idle     idle
 	suspects map[string]int // calls by id and body that hung a process once
 	saved    saved
 	closing  sync.Once
@@ -271,6 +272,7 @@ func (g *Guard) tick() {
 		g.restart()
 	}
 	g.watchMemory()
+	g.watchCPU()
 	g.watchPulse()
 	g.checkpointIfDue()
 	g.canaryTick()

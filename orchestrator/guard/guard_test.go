@@ -159,6 +159,28 @@ func TestFrozenProcess(t *testing.T) {
 	w.want(w.call(g, "(get)"), "5")
 }
 
+// A process that computes while nobody calls is replaced, as is one that has grown over
+// the limit.
+func TestRestlessAndGrownProcesses(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Memory = 24 << 20
+	g := w.open()
+	w.want(w.call(g, "(add 5)"), "5")
+	for request, says := range map[string]string{"(haunt)": "of a processor while nothing was asked", "(grow 3000000)": "bytes of memory, over the limit"} {
+		pid := g.Status().Live.PID
+		w.want(w.call(g, request), "ok")
+		for deadline := time.Now().Add(time.Minute); g.Status().Live.PID == pid; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("after %s the process still serves: %+v", request, g.Status().Live)
+			}
+		}
+		w.want(w.call(g, "(get)"), "5")
+		if said := w.spoken(); !strings.Contains(said, says) {
+			t.Errorf("after %s it says\n%s", request, said)
+		}
+	}
+}
+
 func TestHangingCalls(t *testing.T) {
 	w := newWorld(t)
 	g := w.open()

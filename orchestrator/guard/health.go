@@ -159,6 +159,41 @@ func (g *Guard) watchPulse() {
 	}
 }
 
+// restlessFor and restlessShare are how long, and how much of a processor, a serving
+// process may compute while nothing is asked of it. Its heartbeat takes a thousandth.
+const (
+	restlessFor   = 5 * time.Second
+	restlessShare = 0.5
+)
+
+// idle is a moment since which nothing was asked of the serving process.
+type idle struct {
+	pid   int
+	calls uint64
+	cpu   time.Duration
+	since time.Time
+}
+
+// watchCPU replaces a serving process that computes though nothing is asked of it, such
+// as one in which a call left a thread that never ends.
+func (g *Guard) watchCPU() {
+	now := idle{g.live.PID(), g.counts.answered.Load(), g.live.CPU(), time.Now()}
+	g.counts.cpu.Store(int64(now.cpu))
+	if now.pid != g.idle.pid || now.calls != g.idle.calls {
+		g.idle = now
+		return
+	}
+	used, passed := now.cpu-g.idle.cpu, now.since.Sub(g.idle.since)
+	if passed < restlessFor {
+		return
+	}
+	g.idle = now
+	if share := used.Seconds() / passed.Seconds(); share > restlessShare {
+		g.live.Replace(fmt.Errorf("it used %.0f %% of a processor while nothing was asked of it", 100*share))
+		g.mend()
+	}
+}
+
 // watchMemory replaces a serving process that has grown over the limit, before the
 // machine has to.
 func (g *Guard) watchMemory() {

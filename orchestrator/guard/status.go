@@ -44,6 +44,7 @@ type LiveStatus struct {
 	Restarts int          `json:"restarts"` // since the agent was first served
 	LSN      uint64       `json:"lsn"`
 	Resident int64        `json:"resident_bytes"`
+	CPU      float64      `json:"cpu_seconds"`
 	Beat     uint64       `json:"heartbeat"` // as the process shows it, ten times a second
 	Begun    uint64       `json:"calls_begun"`
 	Done     uint64       `json:"calls_done"`
@@ -80,7 +81,7 @@ type SuccessMetrics struct {
 // counters are what is counted without the core.
 type counters struct {
 	refused, poisoned, rollbacks, checkpoints, checkpointErrors, answered, raised atomic.Uint64
-	resident                                                                      atomic.Int64
+	resident, cpu                                                                 atomic.Int64
 
 	mu         sync.Mutex
 	recoveries []time.Duration // the last few
@@ -126,7 +127,7 @@ func (g *Guard) publish() {
 	t, l := g.state.Totals, g.state.LSN
 	s := &Status{
 		Agent: g.cfg.Agent, Ready: !g.down, Warm: g.warmID, Waiting: len(g.calls), Calls: t.Calls,
-		Live:       LiveStatus{PID: g.live.PID(), Version: g.version, Restarts: t.Restarts, LSN: l, Resident: g.counts.resident.Load()},
+		Live:       LiveStatus{PID: g.live.PID(), Version: g.version, Restarts: t.Restarts, LSN: l, Resident: g.counts.resident.Load(), CPU: time.Duration(g.counts.cpu.Load()).Seconds()},
 		Remembered: g.state.Calls.Len(), Memory: MemoryStatus{g.state.Memory.Bytes(), g.state.Sets},
 		Proposals: len(g.state.Proposals), Checkpoint: g.saved.lsn, Metrics: g.metrics(),
 		Counts: Counts{

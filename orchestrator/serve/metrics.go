@@ -32,6 +32,7 @@ func metrics(g *guard.Guard) http.Handler {
 	gauge("jird_queue_length", "Calls that wait.", func(s guard.Status) float64 { return float64(s.Waiting) })
 	gauge("jird_read_only", "1 while only calls that change nothing are served.", func(s guard.Status) float64 { return truth(s.ReadOnly != "") })
 	gauge("jird_live_resident_bytes", "Memory of the serving process.", func(s guard.Status) float64 { return float64(s.Live.Resident) })
+	gauge("jird_live_cpu_seconds", "Processor time that the serving process has used.", func(s guard.Status) float64 { return s.Live.CPU })
 	gauge("jird_memory_bytes", "Size of the agent's durable memory.", func(s guard.Status) float64 { return float64(s.Memory.Bytes) })
 	gauge("jird_uptime_ratio", "Share of the time since the first start in which the agent served.", func(s guard.Status) float64 { return s.Metrics.Uptime })
 	gauge("jird_recovery_seconds_p50", "Median time from a death to the next process ready.", func(s guard.Status) float64 { return s.Metrics.RecoveryP50 / 1000 })

@@ -230,13 +230,25 @@ func (l *Line) Retry() {
 // Counters is what the serving process says of itself; ok is false while it starts
 // and where it has no page.
 func (l *Line) Counters() (c sandbox.Counters, ok bool) {
-	l.serving.mu.Lock()
-	shadow := l.serving.shadow
-	l.serving.mu.Unlock()
+	shadow := l.shadow()
 	if shadow == nil {
 		return c, false
 	}
 	return shadow.Counters()
+}
+
+// CPU is the processor time that the serving process has used; 0 while it starts.
+func (l *Line) CPU() time.Duration {
+	if shadow := l.shadow(); shadow != nil {
+		return shadow.CPU()
+	}
+	return 0
+}
+
+func (l *Line) shadow() *sandbox.Shadow {
+	l.serving.mu.Lock()
+	defer l.serving.mu.Unlock()
+	return l.serving.shadow
 }
 
 // Resident is the memory of the serving process that is in RAM, in bytes, pages
@@ -255,12 +267,10 @@ func (l *Line) Resident() int64 {
 
 // PID is the serving process, 0 while it starts.
 func (l *Line) PID() int {
-	l.serving.mu.Lock()
-	defer l.serving.mu.Unlock()
-	if l.serving.shadow == nil {
-		return 0
+	if shadow := l.shadow(); shadow != nil {
+		return shadow.PID
 	}
-	return l.serving.shadow.PID
+	return 0
 }
 
 // Close ends all processes.
