@@ -168,16 +168,15 @@ func (g *Guard) start(ctx context.Context) error {
 	if err := g.settle(); err != nil {
 		return err
 	}
-	line, err := g.openLine(ctx, g.version)
-	if err == nil {
-		err = line.Ready(ctx)
+	line, err := g.readyLine(ctx, g.version)
+	var load *sandbox.LoadError
+	if err != nil && !errors.As(err, &load) { // the machine's fault perhaps, for which no version is rolled back
+		g.cfg.Say("the live version %.12s does not start (%v); trying once more", g.version, err)
+		line, err = g.readyLine(ctx, g.version)
 	}
 	if err == nil {
 		g.live = line
 		return nil
-	}
-	if line != nil {
-		line.Close()
 	}
 	// The code that is live does not even start: what was live before it does, or
 	// nothing can be done here.
@@ -195,6 +194,19 @@ func (g *Guard) start(ctx context.Context) error {
 	}
 	g.counts.rollbacks.Add(1)
 	return nil
+}
+
+// readyLine is openLine, and waits for the first process.
+func (g *Guard) readyLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
+	line, err := g.openLine(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	if err := line.Ready(ctx); err != nil {
+		line.Close()
+		return nil, err
+	}
+	return line, nil
 }
 
 func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {

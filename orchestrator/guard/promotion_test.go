@@ -2,12 +2,14 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"jird/orchestrator/journal"
+	"jird/sandbox"
 	"jird/snapshots"
 )
 
@@ -284,6 +286,31 @@ func TestConflictingStatesVeto(t *testing.T) {
 
 // Bad code that was forced in: the agent dies, is back with its memory, and is
 // rolled back, and the caller gets the incumbent's answer.
+// A machine that cannot start a process for a moment is no reason to go back.
+func TestStartIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	g := w.open()
+	two := w.version("two")
+	if _, err := g.Promote(t.Context(), Promote{To: two, Kind: journal.Forced, Reason: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	code, failed := w.cfg.Code, false
+	w.cfg.Code = func(id snapshots.ID) (sandbox.Image, error) {
+		if !failed {
+			failed = true
+			return sandbox.Image{}, errors.New("no memory just now")
+		}
+		return code(id)
+	}
+	w.want(w.call(w.open(), "(version)"), "two")
+	if !failed || !strings.Contains(w.spoken(), "trying once more") {
+		t.Errorf("it says\n%s", w.spoken())
+	}
+}
+
 func TestForcedCodeThatDiesIsRolledBack(t *testing.T) {
 	for name, get := range map[string]string{"exits": "(exit 3)", "recurses": "(let f ((n 0)) (+ 1 (f (+ n 1))))"} {
 		t.Run(name, func(t *testing.T) {
