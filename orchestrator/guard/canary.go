@@ -108,6 +108,12 @@ func (g *Guard) route(c *pending) (line *supervise.Line, version snapshots.ID, o
 	if caller == "" {
 		caller = c.ID
 	}
+	if caller == "" && g.cfg.Canary.Discard {
+		return g.live, g.version, "" // nobody who could find again what was kept apart
+	}
+	if caller == "" { // each call on its own: all of them would be one caller else
+		caller = fmt.Sprintf("%d calls before", g.counts.answered.Load())
+	}
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%d/%s", k.n, caller)
 	if int(h.Sum32()%100) >= g.cfg.Canary.Steps[k.at].Share {

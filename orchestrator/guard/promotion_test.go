@@ -183,6 +183,24 @@ func TestSplitIsSticky(t *testing.T) {
 	}
 }
 
+// Calls that do not say whose they are go to the candidate in the step's share, not
+// all or none.
+func TestSplitOfCallersWithoutName(t *testing.T) {
+	w := newWorld(t)
+	w.steps(Step{20, 40, time.Minute})
+	g := w.open()
+	_, answers := w.traffic(g, w.version("two"), func(int) (string, string) { return "(version)", "" })
+	met := 0
+	for _, a := range answers {
+		if a == "two" {
+			met++
+		}
+	}
+	if len(answers) < 100 || met < 30 {
+		t.Errorf("%d of %d calls met the candidate, which was to get 40 calls, a fifth of all", met, len(answers))
+	}
+}
+
 func TestCanaryVetoes(t *testing.T) {
 	broken := func(old, new string) string { return strings.Replace(code("two"), old, new, 1) }
 	for name, c := range map[string]struct {
