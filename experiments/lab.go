@@ -126,7 +126,7 @@ func (l *Lab) Capture(name, dir string) (snapshots.ID, error) {
 		return "", err
 	}
 	if served, err := l.served(name); err != nil || (served && live != "") {
-		l.Say("%s is guarded: %.12s is its candidate; make it live with `jird promote %.12s --force`", name, id, id)
+		l.Say("%s is guarded: %.12s is its candidate; have it judged with `jird promote %.12s`", name, id, id)
 		return id, errors.Join(err, l.Vault.ResetRef(name+"/candidate", id))
 	}
 	err = l.Vault.SwapRef(ref, live, id)

@@ -213,7 +213,8 @@ func inPairs(ctx context.Context, holdout *Bench, p promote.Plan, order []int, i
 	}
 }
 
-// compare has pairs observed up to each look, until one ends the comparison.
+// compare has pairs observed up to each look, until one ends the comparison. Fewer may
+// be observed where they hold a veto.
 func (d *Decision) compare(observe func(from, to int) ([]promote.Observation, error)) error {
 	test := promote.NewTest(d.Plan)
 	for _, n := range d.Plan.Looks {
@@ -222,7 +223,7 @@ func (d *Decision) compare(observe func(from, to int) ([]promote.Observation, er
 			return err
 		}
 		d.Observations = append(d.Observations, more...)
-		look := test.Look(promote.Pairs(d.Observations), n)
+		look := test.Look(promote.Pairs(d.Observations), len(d.Observations))
 		veto := promote.Veto(d.Guardrails, d.Observations)
 		switch {
 		case d.Winner == d.Incumbent:

@@ -260,6 +260,9 @@ func JudgeOpen(ctx context.Context, o sandbox.Options, rec Declarer, d *Decision
 				return nil, err
 			}
 			more = append(more, o)
+			if promote.Veto(d.Guardrails, more) != "" {
+				break // each death may take a heap full; no further case changes the verdict
+			}
 		}
 		return more, nil
 	})

@@ -63,6 +63,11 @@ func (p *place) ends(c *exec.Cmd, sig syscall.Signal) {
 	_ = c.Wait()
 }
 
+// client reaches an agent's guard without a process for each call.
+func (p *place) client(agent string) *serve.Client {
+	return serve.NewClient(filepath.Join(p.home, "agents", agent, "guard.sock"))
+}
+
 func notes(t *testing.T) *place {
 	t.Helper()
 	p := newPlace(t)
@@ -110,7 +115,15 @@ func TestSelfDestruct(t *testing.T) {
 	}
 
 	p.want(p.call("(tidy)", "--agent", "notes"), "proposed")
-	p.waitFor("the good idea to be live", func(s guardStatusJSON) bool { return s.Metrics.Held == 1 })
+	callers := p.client("notes") // whose calls the canary needs
+	p.waitFor("the good idea to be live", func(s guardStatusJSON) bool {
+		for range 200 {
+			if _, _, err := callers.Call(t.Context(), "(count)", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s.Metrics.Held == 1
+	})
 	p.want(p.call(`(recall "milk")`, "--agent", "notes"), "#f") // it was noted under the symbol's own key
 	p.want(p.call("(note tea 3)", "--agent", "notes"), "done")
 	p.want(p.call(`(recall "tea")`, "--agent", "notes"), "3")
@@ -205,7 +218,7 @@ func TestRunPromotesThroughTheGuard(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- run.Wait() }()
-	client := serve.NewClient(filepath.Join(p.home, "agents", "packer", "guard.sock"))
+	client := p.client("packer")
 	var err error
 	for calls, running := 0, true; running; calls++ {
 		select {
