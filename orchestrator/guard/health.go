@@ -133,23 +133,24 @@ func (g *Guard) restart() {
 	g.live = line
 }
 
-// stillFor is for how long a serving process may show no heartbeat. It beats ten
-// times a second; a collection of a large heap takes a second.
+// stillFor is for how long a serving process may neither show a heartbeat nor end a
+// call. It beats ten times a second when it has nothing to do; a collection of a large
+// heap takes a second.
 const stillFor = 5 * time.Second
 
 // pulse is the last sign of life of the serving process.
 type pulse struct {
-	pid  int
-	beat uint64
-	seen time.Time
+	pid        int
+	beat, done uint64
+	seen       time.Time
 }
 
 // watchPulse replaces a serving process that is frozen while it has nothing to do:
 // one that hangs in a call is found by the call's deadline.
 func (g *Guard) watchPulse() {
 	c, ok := g.live.Counters()
-	now := pulse{g.live.PID(), c.Beat, time.Now()}
-	if !ok || now.pid != g.pulse.pid || now.beat != g.pulse.beat {
+	now := pulse{g.live.PID(), c.Beat, c.Done, time.Now()}
+	if !ok || now.pid != g.pulse.pid || now.beat != g.pulse.beat || now.done != g.pulse.done {
 		g.pulse = now
 		return
 	}
