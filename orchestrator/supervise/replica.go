@@ -19,14 +19,16 @@ type replica struct {
 	request time.Duration // limit of one request of ours
 	cancel  context.CancelFunc
 	ended   chan struct{} // closed when the process is gone, or never came
-	ready   chan struct{} // closed once it has been caught up for the first time
 
 	mu      sync.Mutex
 	changed sync.Cond
 	queue   []sandbox.Effect // committed elsewhere, not taken in yet
 	has     uint64           // write-sets in the process
 	wants   uint64           // has, once the queue is empty
+	first   time.Time        // when the oldest of the queue came
 	busy    bool             // the process is being talked with
+	ready   bool             // it has been caught up for the first time
+	takers  int              // that wait for the process
 	shadow  *sandbox.Shadow
 	err     error // why it ended
 	served  int   // calls answered
@@ -36,7 +38,7 @@ type replica struct {
 func newReplica(start func(context.Context) (*sandbox.Shadow, error), request time.Duration, has, wants uint64, catchUp []sandbox.Effect) *replica {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &replica{
-		start: start, request: request, cancel: cancel, ended: make(chan struct{}), ready: make(chan struct{}),
+		start: start, request: request, cancel: cancel, ended: make(chan struct{}),
 		has: has, wants: wants, queue: catchUp,
 	}
 	r.changed.L = &r.mu
@@ -72,15 +74,12 @@ func (r *replica) live(ctx context.Context) error {
 		<-shadow.Exited()
 		r.cancel()
 	}()
-	for first := true; ; first = false {
+	for {
 		if err := r.catchUp(ctx, shadow); err != nil {
 			return err
 		}
-		if first {
-			close(r.ready)
-		}
 		r.mu.Lock()
-		for len(r.queue) == 0 || r.busy {
+		for r.busy || !r.due() {
 			if ctx.Err() != nil {
 				r.mu.Unlock()
 				return errors.New("the process ended")
@@ -97,6 +96,16 @@ func (r *replica) wake() {
 	r.changed.Broadcast()
 }
 
+// gatherFor is how long write-sets are gathered before a process takes them in: for
+// each by itself it would take a core from the process that serves. One that is needed
+// takes them in at once.
+const gatherFor = 10 * time.Millisecond
+
+// due says whether the queue should be taken in now; r.mu is held.
+func (r *replica) due() bool {
+	return len(r.queue) > 0 && (r.takers > 0 || time.Since(r.first) >= gatherFor)
+}
+
 // catchUp takes the queue in as one request.
 func (r *replica) catchUp(ctx context.Context, shadow *sandbox.Shadow) error {
 	r.mu.Lock()
@@ -111,7 +120,7 @@ func (r *replica) catchUp(ctx context.Context, shadow *sandbox.Shadow) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.has, r.busy = to, false
+	r.has, r.busy, r.ready = to, false, err == nil
 	r.changed.Broadcast()
 	return err
 }
@@ -120,9 +129,15 @@ func (r *replica) catchUp(ctx context.Context, shadow *sandbox.Shadow) error {
 func (r *replica) committed(effects []sandbox.Effect) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		r.first = time.Now()
+		time.AfterFunc(gatherFor, r.wake)
+	}
 	r.queue = append(r.queue, effects...)
 	r.wants++
-	r.changed.Broadcast()
+	if r.due() {
+		r.changed.Broadcast()
+	}
 }
 
 // committedItself counts a write-set that this process made.
@@ -136,19 +151,24 @@ func (r *replica) committedItself() {
 // take waits until the process holds all that is committed and nobody talks with
 // it, and then keeps it for the caller, who must call leave.
 func (r *replica) take(ctx context.Context) (*sandbox.Shadow, uint64, error) {
-	stop := context.AfterFunc(ctx, r.wake)
-	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for {
+	for waits := false; ; {
 		switch {
 		case r.dead():
 			return nil, 0, r.why()
 		case ctx.Err() != nil:
 			return nil, 0, ctx.Err()
-		case r.shadow != nil && !r.busy && r.has == r.wants && r.isReady():
+		case r.shadow != nil && !r.busy && r.has == r.wants && r.ready:
 			r.busy = true
 			return r.shadow, r.has, nil
+		}
+		if !waits {
+			waits = true
+			r.takers++
+			r.changed.Broadcast() // what is being gathered is due
+			stop := context.AfterFunc(ctx, r.wake)
+			defer func() { stop(); r.takers-- }()
 		}
 		r.changed.Wait()
 	}
@@ -158,15 +178,8 @@ func (r *replica) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.busy = false
-	r.changed.Broadcast()
-}
-
-func (r *replica) isReady() bool {
-	select {
-	case <-r.ready:
-		return true
-	default:
-		return false
+	if r.takers > 0 || r.due() {
+		r.changed.Broadcast()
 	}
 }
 
