@@ -15,12 +15,15 @@ import (
 // BenchmarkCall is one call of the agent over its descriptor (bare), through the
 // guard in mode Batch (guard), and that over HTTP on the Unix socket (socket), in
 // turns: medians, what the guard adds, and its share of the bare calls per second.
+// Each has an agent of its own: a process that two of them called would be warmer.
 func BenchmarkCall(b *testing.B) {
 	w := newBench(b)
 	o := w.options()
 	bare := startBare(b, w, o)
 	g, _ := w.open(w.dir, wal.Batch, o)
-	socket := throughSocket(b, g)
+	other := newBench(b)
+	behind, _ := other.open(other.dir, wal.Batch, o)
+	socket := throughSocket(b, behind)
 	spin := spinsPerMillisecond(b, bare)
 	for _, c := range []struct{ name, request string }{
 		{"get", "(get note-7)"}, {"put", "(put note-7 \"something else\")"},

@@ -68,33 +68,38 @@ func (g *Guard) Call(ctx context.Context, r Request) (Result, error) {
 	select {
 	case <-g.quit:
 		return Result{}, ErrClosed
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
 	default:
 	}
-	select {
-	case g.calls <- c:
-	default:
-		g.counts.refused.Add(1)
-		return Result{}, ErrQueueFull
-	}
-	late := time.NewTimer(r.Deadline)
-	defer late.Stop()
-	select {
-	case o := <-c.done:
-		return o.Result, o.err
-	case <-late.C:
-	case <-ctx.Done(): // the caller is gone: what has not begun need not
-	case <-g.ended:
-	}
-	if c.state.CompareAndSwap(waiting, abandoned) {
-		switch {
-		case ctx.Err() != nil:
-			return Result{}, ctx.Err()
-		case time.Now().Before(c.deadline):
-			return Result{}, ErrClosed
+	if !g.handleAtOnce(c) {
+		select {
+		case g.calls <- c:
+		default:
+			g.ahead.Add(-1)
+			g.counts.refused.Add(1)
+			return Result{}, ErrQueueFull
 		}
-		return Result{}, ErrDeadline
+		late := time.NewTimer(r.Deadline)
+		defer late.Stop()
+		select {
+		case o := <-c.done:
+			return o.Result, o.err
+		case <-late.C:
+		case <-ctx.Done(): // the caller is gone: what has not begun need not
+		case <-g.ended:
+		}
+		if c.state.CompareAndSwap(waiting, abandoned) {
+			switch {
+			case ctx.Err() != nil:
+				return Result{}, ctx.Err()
+			case time.Now().Before(c.deadline):
+				return Result{}, ErrClosed
+			}
+			return Result{}, ErrDeadline
+		}
 	}
-	select { // it is being carried out: the core keeps its deadline
+	select { // it was begun: whoever carries it out keeps its deadline
 	case o := <-c.done:
 		return o.Result, o.err
 	case <-g.ended:
@@ -105,6 +110,19 @@ func (g *Guard) Call(ctx context.Context, r Request) (Result, error) {
 	default:
 		return Result{}, ErrUnknown
 	}
+}
+
+// handleAtOnce carries a call out here and now if nothing is before it: to wake the
+// core, and be woken by it, takes longer than many a call. Otherwise the call counts
+// among those ahead, for the queue.
+func (g *Guard) handleAtOnce(c *pending) bool {
+	if g.ahead.Add(1) > 1 || len(g.events) > 0 || !g.turn.TryLock() {
+		return false
+	}
+	g.handle(c)
+	g.turn.Unlock()
+	g.ahead.Add(-1)
+	return true
 }
 
 func (c *pending) fail(err error) { c.done <- outcome{err: err} }
@@ -121,7 +139,7 @@ func (g *Guard) handle(c *pending) {
 	case found && g.log == nil: // it was read, but nothing vouches for it
 		c.fail(fmt.Errorf("%w: %w", ErrUnknown, g.readOnly))
 	case found:
-		g.acknowledgeLater(c, Result{reply, lsn, g.version, true}, lsn)
+		g.acknowledge(c, Result{reply, lsn, g.version, true}, lsn)
 	default:
 		g.carryOut(c)
 	}
@@ -207,13 +225,13 @@ func (g *Guard) served(c *pending, line *supervise.Line, version snapshots.ID, o
 	nothing := len(record.Writes)+len(record.Proposals) == 0
 	switch {
 	case g.readOnly != nil && nothing: // it cannot be remembered, and what it saw is on the disk
-		g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, 0)
+		g.acknowledge(c, Result{record.Reply, 0, version, false}, 0)
 		return
 	case g.readOnly != nil:
 		c.fail(g.refusal())
 		return
 	case c.ID == "" && nothing:
-		g.acknowledgeLater(c, Result{record.Reply, 0, version, false}, g.shown)
+		g.acknowledge(c, Result{record.Reply, 0, version, false}, g.shown)
 		g.veto(g.mirror(c, line, answer))
 		return
 	}
@@ -271,13 +289,13 @@ func (g *Guard) keep(c *pending, line *supervise.Line, version snapshots.ID, r *
 		case g.log == nil:
 			c.fail(fmt.Errorf("%w: %w", ErrUnknown, g.readOnly))
 		default:
-			g.acknowledgeLater(c, Result{reply, lsn, version, false}, lsn)
+			g.acknowledge(c, Result{reply, lsn, version, false}, lsn)
 		}
 		return
 	}
 	g.cfg.Failpoint("call.acknowledge")
 	if mutant != tellsFirst {
-		g.acknowledgeLater(c, Result{r.Reply, lsn, version, false}, lsn)
+		g.acknowledge(c, Result{r.Reply, lsn, version, false}, lsn)
 	}
 	if a != nil {
 		g.veto(g.mirror(c, line, a)) // before the candidate learns of the write-set
@@ -346,25 +364,33 @@ type ack struct {
 	epoch  int
 }
 
-func (g *Guard) acknowledgeLater(c *pending, r Result, lsn uint64) {
+// acknowledge has a caller told as soon as the journal vouches for a record, after
+// those of the records before.
+func (g *Guard) acknowledge(c *pending, r Result, lsn uint64) {
+	if g.untold.Load() == 0 && (lsn == 0 || g.log.Acknowledged(lsn)) {
+		c.done <- outcome{Result: r}
+		return
+	}
+	g.untold.Add(1)
 	g.acks <- ack{c, r, lsn, g.log, g.epoch}
 }
 
-// acknowledge tells callers in the order of their records.
-func (g *Guard) acknowledge() {
+// tell tells callers in the order of their records.
+func (g *Guard) tell() {
 	defer close(g.told)
 	var doubts sync.WaitGroup
 	defer doubts.Wait()
 	for a := range g.acks {
-		if a.lsn == 0 || mutant == tellsUnsynced {
-			a.c.done <- outcome{Result: a.result}
-			continue
+		var err error
+		if a.lsn > 0 && mutant != tellsUnsynced {
+			err = a.log.Wait(context.Background(), a.lsn)
 		}
-		if err := a.log.Wait(context.Background(), a.lsn); err != nil {
+		if err != nil {
 			doubts.Go(func() { g.post(func() { g.doubted(a, err) }) })
-			continue
+		} else {
+			a.c.done <- outcome{Result: a.result}
 		}
-		a.c.done <- outcome{Result: a.result}
+		g.untold.Add(-1)
 	}
 }
 

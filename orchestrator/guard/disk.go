@@ -120,6 +120,8 @@ func (o opened) Append(data []byte) (uint64, error) {
 
 func (o opened) Wait(ctx context.Context, lsn uint64) error { return o.Log.Wait(ctx, wal.LSN(lsn)) }
 
+func (o opened) Acknowledged(lsn uint64) bool { return o.Log.Acknowledged(wal.LSN(lsn)) }
+
 func (o opened) Sync(ctx context.Context, _ uint64) error { return o.Log.Sync(ctx) }
 
 func (o opened) TruncateBefore(lsn uint64) error { return o.Log.TruncateBefore(wal.LSN(lsn)) }

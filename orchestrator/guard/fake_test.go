@@ -160,6 +160,8 @@ func (l *log) Sync(_ context.Context, lsn uint64) error {
 
 func (l *log) Wait(ctx context.Context, lsn uint64) error { return l.Sync(ctx, lsn) }
 
+func (l *log) Acknowledged(uint64) bool { return false }
+
 func (l *log) TruncateBefore(lsn uint64) error {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()

@@ -3,9 +3,10 @@
 // die at any moment and nothing acknowledged is lost; and another version becomes
 // live only through a promotion that can be undone.
 //
-// One goroutine, the core, owns the state, the journal and the processes. All else
-// asks it: calls by a bounded queue, everything else by small functions that it
-// runs in between.
+// Whoever has the turn owns the state, the journal and the processes: one goroutine,
+// the core, or a call that finds nobody before it, which is then carried out where it
+// came from. All else asks the core: calls by a bounded queue, everything else by
+// small functions that it runs in between.
 //
 // It assumes that it is alone: whoever opens a guard holds the lock of the data
 // folder.
@@ -25,8 +26,8 @@ import (
 	"jird/snapshots"
 )
 
-// Journal is the durable log that the guard writes to. Append and Close are called
-// by one goroutine, Wait by another.
+// Journal is the durable log that the guard writes to. Append, Acknowledged and Close
+// are called by one goroutine at a time, Wait by another.
 type Journal interface {
 	// Append queues a record and returns its number, one above the last. After an
 	// error nothing can be appended any more.
@@ -34,6 +35,8 @@ type Journal interface {
 	// Wait returns when a record may be acknowledged. An error says that it may not,
 	// now or later; whether it became durable only opening the journal anew can tell.
 	Wait(ctx context.Context, lsn uint64) error
+	// Acknowledged says that Wait would return nil at once. It may say false at any time.
+	Acknowledged(lsn uint64) bool
 	// Sync returns when a record is durable, whatever may be acknowledged before.
 	Sync(ctx context.Context, lsn uint64) error
 	// LossWindow is the longest time for which a record that might be acknowledged was
@@ -98,11 +101,14 @@ type Guard struct {
 	quit   chan struct{} // closed by Close
 	ended  chan struct{} // closed when the core has ended
 	acks   chan ack
+	untold atomic.Int64  // acks that have not been told
 	told   chan struct{} // closed when all acks have been told
+	ahead  atomic.Int64  // calls that came and have not been carried out
+	turn   sync.Mutex
 	status atomic.Pointer[Status]
 	counts counters
 
-	// Owned by the core.
+	// Owned by whoever has the turn.
 	log      Journal
 	epoch    int // how often the journal was opened
 	state    *journal.State
@@ -157,7 +163,7 @@ func Open(ctx context.Context, cfg Config) (*Guard, error) {
 	g.saved.last = time.Now()
 	g.publish()
 	g.proposed()
-	go g.acknowledge()
+	go g.tell()
 	go g.core()
 	return g, nil
 }
@@ -256,21 +262,37 @@ func (g *Guard) core() {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
 	for {
-		select { // what changes the processes comes before the next call
+		select {
 		case f := <-g.events:
+			g.turn.Lock()
 			f()
-			continue
-		default:
+			g.turn.Unlock()
+		case c := <-g.calls:
+			g.turn.Lock()
+			g.runEvents()
+			g.handle(c)
+			g.turn.Unlock()
+			g.ahead.Add(-1)
+		case <-tick.C:
+			g.turn.Lock()
+			g.tick()
+			g.turn.Unlock()
+		case <-g.quit:
+			g.turn.Lock() // for good
+			g.finish()
+			return
 		}
+	}
+}
+
+// runEvents runs what waits to be run: what changes the processes comes before the
+// next call.
+func (g *Guard) runEvents() {
+	for {
 		select {
 		case f := <-g.events:
 			f()
-		case c := <-g.calls:
-			g.handle(c)
-		case <-tick.C:
-			g.tick()
-		case <-g.quit:
-			g.finish()
+		default:
 			return
 		}
 	}

@@ -340,9 +340,24 @@ func (l *Log) nudge() {
 // that it may be lost, or not: ErrPoisoned, ErrClosed or the context's.
 func (l *Log) Wait(ctx context.Context, lsn LSN) error {
 	if l.options.Mode == Batch {
-		return l.await(ctx, lsn, max(lsn, BatchEntries)-BatchEntries, 0)
+		return l.await(ctx, lsn, l.vouching(lsn), 0)
 	}
-	return l.await(ctx, lsn, lsn, lsn)
+	return l.await(ctx, lsn, l.vouching(lsn), lsn)
+}
+
+// vouching is the record that must be durable for another one to be acknowledged.
+func (l *Log) vouching(lsn LSN) LSN {
+	if l.options.Mode == Batch {
+		return max(lsn, BatchEntries) - BatchEntries
+	}
+	return lsn
+}
+
+// Acknowledged says that Wait would return nil at once.
+func (l *Log) Acknowledged(lsn LSN) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil && lsn < l.next && l.durable >= l.vouching(lsn)
 }
 
 // Sync returns nil when all that was appended before is durable, in either mode.
