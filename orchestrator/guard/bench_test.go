@@ -45,20 +45,28 @@ func benchMemory() sexpr.List {
 
 func benchKey(i int) sexpr.Value { return sexpr.Symbol(fmt.Sprintf("note-%d", i%benchKeys)) }
 
-// bench is a folder with an agent of 10,000 keys.
+// bench is a folder with an agent.
 type bench struct {
-	b     *testing.B
-	dir   string
-	image sandbox.Image
-	cache string
+	b      *testing.B
+	dir    string
+	image  sandbox.Image // without memory
+	memory sexpr.List
+	cache  string
 }
 
+// newBench makes a clerk of 10,000 keys.
 func newBench(b *testing.B) *bench {
+	return benchOf(b, benchMemory(), snapshots.File{Path: "agent.scm", Data: []byte(clerk)})
+}
+
+func benchOf(b *testing.B, memory sexpr.List, files ...snapshots.File) *bench {
 	b.Helper()
-	w := &bench{b: b, dir: b.TempDir(), cache: b.TempDir()}
-	w.image = sandbox.Image{Files: []sandbox.Source{{Name: "agent.scm", Code: []byte(clerk)}}}
+	w := &bench{b: b, dir: b.TempDir(), memory: memory, cache: b.TempDir()}
+	for _, f := range files {
+		w.image.Files = append(w.image.Files, sandbox.Source{Name: f.Path, Code: f.Data})
+	}
 	vault := w.vault(w.dir)
-	id, err := vault.Put(snapshots.Image{Name: "a", Files: []snapshots.File{{Path: "agent.scm", Data: []byte(clerk)}}, Memory: benchMemory()})
+	id, err := vault.Put(snapshots.Image{Name: "a", Files: files, Memory: memory})
 	check(b, err)
 	check(b, vault.SwapRef("a/live", "", id))
 	check(b, vault.Close())
