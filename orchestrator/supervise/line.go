@@ -19,8 +19,6 @@ type Config struct {
 	// Rebase is how many changed keys make a new zygote worth while: a process forked
 	// from the old one must first take them all in. 0: 20,000.
 	Rebase int
-	// Now tells the time; nil: time.Now.
-	Now func() time.Time
 }
 
 // ErrHopeless is wrapped when the processes of a version die as soon as they start.
@@ -43,9 +41,8 @@ type Line struct {
 
 // Death is how the serving process ended.
 type Death struct {
-	Why      error
-	Answered bool          // it had answered calls
-	Took     time.Duration // from the death's being noticed to the next process ready
+	Why  error
+	Took time.Duration // from the death's being noticed to the next process ready
 }
 
 // Open starts the zygote of a version with the memory that sets write-sets made,
@@ -57,9 +54,6 @@ func Open(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Val
 	}
 	if cfg.Rebase == 0 {
 		cfg.Rebase = 20_000
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
 	}
 	l := &Line{cfg: cfg, image: image, base: sets, sets: sets, delta: map[string]sandbox.Effect{}, onDeath: onDeath}
 	var err error
@@ -145,19 +139,14 @@ func (l *Line) Invariant(ctx context.Context) (broken string, err error) {
 	return broken, err
 }
 
-// Committed takes in a write-set: the changes of memory among effects, of which
-// there is at least one. here says that the serving process made it, and has it.
-func (l *Line) Committed(effects []sandbox.Effect, here bool) error {
-	var changes []sandbox.Effect
-	for _, e := range effects {
-		if e[0] != sexpr.Symbol("memory-set!") && e[0] != sexpr.Symbol("memory-delete!") {
-			continue
-		}
+// Committed takes in a write-set: changes of memory, one at least and nothing else.
+// here says that the serving process made it, and has it.
+func (l *Line) Committed(changes []sandbox.Effect, here bool) error {
+	for _, e := range changes {
 		key, err := sexpr.Canonical(e[1])
 		if err != nil {
 			return err
 		}
-		changes = append(changes, e)
 		l.delta[string(key)] = e
 		if l.rebasing != nil {
 			l.rebasing.delta[string(key)] = e
@@ -177,11 +166,11 @@ func (l *Line) Committed(effects []sandbox.Effect, here bool) error {
 // by the standby once it has been reaped; the death is returned, else nil. The
 // error wraps ErrHopeless when restarting is not going to help.
 func (l *Line) Mend(ctx context.Context) (*Death, error) {
-	began := l.cfg.Now()
+	began := time.Now()
 	if l.serving.dead() {
 		<-l.serving.ended // reaped: never two that serve
-		death := &Death{Why: l.serving.why(), Answered: l.serving.served > 0}
-		pause, hopeless := l.cfg.Died(l.cfg.Now(), death.Answered)
+		death := &Death{Why: l.serving.why()}
+		pause, hopeless := l.cfg.Died(time.Now(), l.serving.served > 0)
 		if hopeless {
 			return death, fmt.Errorf("%w: %d deaths without an answer, the last: %w", ErrHopeless, len(l.cfg.barren), death.Why)
 		}
@@ -189,12 +178,12 @@ func (l *Line) Mend(ctx context.Context) (*Death, error) {
 		if err := l.ready(ctx); err != nil {
 			return death, err
 		}
-		death.Took = l.cfg.Now().Sub(began)
+		death.Took = time.Since(began)
 		return death, nil
 	}
 	if l.standby.dead() {
 		<-l.standby.ended
-		pause, hopeless := l.cfg.Died(l.cfg.Now(), false)
+		pause, hopeless := l.cfg.Died(time.Now(), false)
 		if hopeless {
 			pause = l.cfg.Most
 		}

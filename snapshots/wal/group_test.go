@@ -236,3 +236,32 @@ func TestConcurrentAppenders(t *testing.T) {
 		}
 	}
 }
+
+// What is vouched for is what a wait for it would return at once: in mode Sync what is
+// durable, in mode Batch what 100 records at most are at risk with, never what is not
+// there or after a fault.
+func TestAcknowledged(t *testing.T) {
+	for _, mode := range []Mode{Sync, Batch} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDisk()
+			l := simLog(t, d, mode)
+			lsn, err := l.Append([]byte("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := l.Acknowledged(lsn); got != (mode == Batch) {
+				t.Errorf("mode %d: not durable yet, and acknowledged is %v", mode, got)
+			}
+			if err := l.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if !l.Acknowledged(lsn) || l.Acknowledged(lsn+1) {
+				t.Errorf("mode %d: durable %v, not there %v", mode, l.Acknowledged(lsn), l.Acknowledged(lsn+1))
+			}
+			l.Close()
+			if l.Acknowledged(lsn) {
+				t.Errorf("mode %d: a closed log vouches", mode)
+			}
+		})
+	}
+}
