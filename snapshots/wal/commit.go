@@ -65,13 +65,16 @@ func (l *Log) Append(data []byte) (LSN, error) {
 		l.oldest = now
 	}
 	l.stats.WaitingMax = max(l.stats.WaitingMax, waiting)
-	if n := len(l.queue); n == 1 || n == BatchEntries {
+	l.recent = true
+	if l.idle || len(l.queue) == BatchEntries {
+		l.idle = false
 		l.nudge()
 	}
 	return lsn, nil
 }
 
-// run is the committer: the one goroutine that appends to raft-wal.
+// run is the committer: it commits what is due and nobody waits for. Who waits does it
+// himself, see await: waking another goroutine takes as long as a good disk.
 func (l *Log) run() {
 	defer close(l.done)
 	for {
@@ -96,27 +99,40 @@ func (l *Log) run() {
 func (l *Log) take() (group []entry, durable LSN, delay time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || l.closing && len(l.queue) == 0 {
+	if l.err != nil || l.closing && len(l.queue) == 0 && !l.committing {
 		return nil, 0, -1
 	}
 	if delay = l.delay(); delay > 0 {
 		return nil, 0, delay
 	}
+	group, durable = l.begin()
+	return group, durable, 0
+}
+
+// begin takes a group that the caller must commit; l.mu is held, and nobody else
+// commits.
+func (l *Log) begin() (group []entry, durable LSN) {
 	n := groupLength(l.queue, l.options.segmentSize())
 	group, l.queue = l.queue[:n:n], l.queue[n:]
-	return group, l.durable, 0
+	l.committing = true
+	return group, l.durable
 }
 
 // delay is how long the queue may wait for more: not at all if somebody waits for it
-// or it is long.
+// or it is long. While records come, an empty queue is looked at again and again, so
+// that Append need not wake the committer for each.
 func (l *Log) delay() time.Duration {
 	window := SyncDelay
 	if l.options.Mode == Batch {
 		window = BatchDelay
 	}
 	switch {
-	case len(l.queue) == 0:
+	case l.committing, len(l.queue) == 0 && !l.recent:
+		l.idle = true
 		return time.Hour // until somebody nudges
+	case len(l.queue) == 0:
+		l.recent = false
+		return window
 	case l.closing, l.demand > l.durable, len(l.queue) >= BatchEntries:
 		return 0
 	}
@@ -159,6 +175,10 @@ func (l *Log) acknowledge(group []entry, bytes int, began time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.durable += LSN(len(group))
+	l.committing = false
+	if len(l.queue) > 0 || l.closing {
+		l.nudge()
+	}
 	if len(l.queue) > 0 {
 		l.oldest = l.queue[0].at
 	}

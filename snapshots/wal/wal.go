@@ -131,8 +131,12 @@ type Log struct {
 	oldest  time.Time // when the first one behind durable was appended
 	err     error
 	closing bool
-	changed chan struct{} // closed and replaced when durable or err changes
-	stats   Stats
+	// committing says that somebody took a group and has not acknowledged it.
+	committing bool
+	recent     bool          // something was appended since the committer looked
+	idle       bool          // the committer does not look again by itself
+	changed    chan struct{} // closed and replaced when durable or err changes
+	stats      Stats
 
 	wake chan struct{} // tells the committer that something is to be done
 	done chan struct{} // closed when the committer has ended
@@ -318,6 +322,7 @@ func (l *Log) fail(err error) error {
 	if l.err == nil {
 		l.err = err
 		l.announce()
+		l.nudge()
 	}
 	return l.err
 }
@@ -366,7 +371,8 @@ func (l *Log) Sync(ctx context.Context) error {
 	return l.await(ctx, last, last, last)
 }
 
-// await waits until durable has reached until, and demands a commit up to demand.
+// await waits until durable has reached until, and demands a commit up to demand. If
+// none is under way it commits itself, unless it may have to give up waiting.
 func (l *Log) await(ctx context.Context, lsn, until, demand LSN) error {
 	for {
 		l.mu.Lock()
@@ -374,8 +380,14 @@ func (l *Log) await(ctx context.Context, lsn, until, demand LSN) error {
 		if lsn >= l.next {
 			err = fmt.Errorf("record %d was not appended: the last one is %d", lsn, l.next-1)
 		}
-		if err == nil && demand > max(l.demand, durable) {
-			l.demand = demand
+		if err == nil && demand > durable {
+			l.demand = max(l.demand, demand)
+			if !l.committing && ctx.Done() == nil {
+				group, durable := l.begin()
+				l.mu.Unlock()
+				l.commit(group, durable)
+				continue
+			}
 			l.nudge()
 		}
 		l.mu.Unlock()
