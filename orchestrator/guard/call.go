@@ -340,13 +340,8 @@ func (g *Guard) lines() (all []*supervise.Line) {
 // rebase makes a new zygote for the live version, since the one that is there lags
 // far behind.
 func (g *Guard) rebase() {
-	memory, err := g.state.Memory.Datum()
-	if err != nil {
-		g.cfg.Say("memory cannot be read back: %v", err)
-		return
-	}
 	line := g.live
-	line.Rebase(memory, func() {
+	line.Rebase(g.state.Memory.Datum(), func() {
 		g.post(func() {
 			if err := line.Rebased(); err != nil {
 				g.cfg.Say("a new zygote could not be made, the old one stays: %v", err)

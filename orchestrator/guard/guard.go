@@ -220,11 +220,7 @@ func (g *Guard) openLine(ctx context.Context, version snapshots.ID) (*supervise.
 	if err != nil {
 		return nil, err
 	}
-	memory, err := g.state.Memory.Datum()
-	if err != nil {
-		return nil, err
-	}
-	return supervise.Open(ctx, g.cfg.Line, image, memory, g.state.Sets, func() { g.post(g.mend) })
+	return supervise.Open(ctx, g.cfg.Line, image, g.state.Memory.Datum(), g.state.Sets, func() { g.post(g.mend) })
 }
 
 // post has the core run f; it is dropped when the core has ended.

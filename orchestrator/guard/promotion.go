@@ -121,13 +121,8 @@ func (g *Guard) begun(c *canary) {
 // openCandidate starts the candidate's processes beside the live ones. What is
 // committed meanwhile is given to them afterwards.
 func (g *Guard) openCandidate(c *canary) {
-	memory, err := g.state.Memory.Datum()
-	sets := g.state.Sets
+	memory, sets := g.state.Memory.Datum(), g.state.Sets
 	c.missed = [][]sandbox.Effect{}
-	if err != nil {
-		g.reject(err.Error())
-		return
-	}
 	go func() {
 		var line *supervise.Line
 		image, err := g.cfg.Code(c.To)

@@ -20,9 +20,7 @@ func (g *Guard) proposed() {
 
 // Memory is the agent's memory at this moment.
 func (g *Guard) Memory(ctx context.Context) (memory sexpr.List, err error) {
-	if failed := g.ask(ctx, func() { memory, err = g.state.Memory.Datum() }); failed != nil {
-		return nil, failed
-	}
+	err = g.ask(ctx, func() { memory = g.state.Memory.Datum() })
 	return memory, err
 }
 

@@ -29,7 +29,7 @@ type remembered struct {
 	id, body string
 	time     int64
 	lsn      uint64
-	reply    string // canonical
+	reply    sexpr.Text
 }
 
 // NewCalls remembers nothing yet.
@@ -47,13 +47,12 @@ func (c *Calls) Find(id, body string) (reply Reply, lsn uint64, found bool, err 
 	if r.body != body {
 		return Reply{}, r.lsn, true, ErrOtherBody
 	}
-	v, err := sexpr.Read([]byte(r.reply))
-	if err != nil {
-		return Reply{}, r.lsn, true, err
-	}
-	f := &fields{rest: []sexpr.Value{v}}
+	f := &fields{rest: r.reply}
 	reply = f.reply()
-	return reply, r.lsn, true, nil
+	if text, ok := reply.Value.(sexpr.Text); ok {
+		reply.Value, err = text.Value()
+	}
+	return reply, r.lsn, true, err
 }
 
 // add remembers a call and forgets what is over the limits by its time.
@@ -64,11 +63,11 @@ func (c *Calls) add(lsn uint64, call *Call) error {
 	if c.byID[call.ID] != nil {
 		return fmt.Errorf("call %q was carried out twice, at LSN %d and %d", call.ID, c.byID[call.ID].lsn, lsn)
 	}
-	reply, err := sexpr.Canonical(call.Reply.encode())
+	reply, err := sexpr.TextOf(call.Reply.encode())
 	if err != nil {
 		return err
 	}
-	c.insert(&remembered{call.ID, call.Body, call.Time, lsn, string(reply)})
+	c.insert(remember(call.ID, call.Body, reply, call.Time, lsn))
 	oldest := call.Time - RememberFor.Milliseconds()
 	for len(c.order) > RememberCalls || (len(c.order) > 0 && c.order[0].time < oldest) {
 		delete(c.byID, c.order[0].id)
@@ -76,6 +75,14 @@ func (c *Calls) add(lsn uint64, call *Call) error {
 		c.first++
 	}
 	return nil
+}
+
+// remember copies the texts, all at once: they may be parts of a longer one, of which
+// no more is to be kept.
+func remember(id, body string, reply sexpr.Text, time int64, lsn uint64) *remembered {
+	all := id + body + string(reply)
+	n, m := len(id), len(id)+len(body)
+	return &remembered{all[:n], all[n:m], time, lsn, sexpr.Text(all[m:])}
 }
 
 func (c *Calls) insert(r *remembered) {
@@ -105,11 +112,7 @@ func (f FrozenCalls) Pieces() ([][]byte, error) {
 		end := min(len(f.order), i+callsPerPiece-number%callsPerPiece)
 		list := sexpr.List{}
 		for k, r := range f.order[i:end] {
-			reply, err := sexpr.Read([]byte(r.reply))
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, sexpr.List{integer(number + k), text(r.id), text(r.body), integer(r.time), integer(r.lsn), reply})
+			list = append(list, sexpr.List{integer(number + k), text(r.id), text(r.body), integer(r.time), integer(r.lsn), r.reply})
 		}
 		b, err := sexpr.Canonical(list)
 		if err != nil {
@@ -122,25 +125,25 @@ func (f FrozenCalls) Pieces() ([][]byte, error) {
 }
 
 func (c *Calls) load(piece []byte) error {
-	v, err := sexpr.DecodeCanonical(piece)
+	t, err := sexpr.DecodeText(piece)
 	if err != nil {
 		return err
 	}
-	list, _ := v.(sexpr.List)
-	for _, item := range list {
-		one, _ := item.(sexpr.List)
-		f := &fields{rest: one}
+	list := fieldsOf(t)
+	for list.more() {
+		f := list.list()
 		number := int(f.integer())
-		r := &remembered{id: f.text(), body: f.text(), time: f.integer(), lsn: uint64(f.integer())}
-		reply, err := sexpr.Canonical(f.reply().encode())
-		if f.bad || len(f.rest) > 0 || err != nil || (len(c.order) > 0 && number != c.first+len(c.order)) {
+		id, body, time, lsn := f.text(), f.text(), f.integer(), uint64(f.integer())
+		reply := f.rest
+		f.reply()
+		list.end(f)
+		if list.bad || (len(c.order) > 0 && number != c.first+len(c.order)) {
 			return errors.New("a remembered call is not of its form")
 		}
 		if len(c.order) == 0 {
 			c.first = number
 		}
-		r.reply = string(reply)
-		c.insert(r)
+		c.insert(remember(id, body, reply, time, lsn))
 	}
 	return nil
 }

@@ -122,16 +122,19 @@ func (s *State) restore(part string, piece []byte) error {
 }
 
 func (s *State) restoreMemory(piece []byte) error {
-	v, err := sexpr.DecodeCanonical(piece)
+	t, err := sexpr.DecodeText(piece)
 	if err != nil {
 		return err
 	}
-	more, err := NewMemory(v)
-	if err != nil {
-		return err
-	}
-	for key, value := range more.All() {
-		s.Memory.set(key, value)
+	f := fieldsOf(t)
+	for f.more() {
+		key, value, ok := pair(f.next())
+		if !ok {
+			return errNotPairs
+		}
+		if err := s.Memory.Apply([]Write{{key, value}}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -165,72 +168,70 @@ func (a *Attempt) encodeAttempt() sexpr.List {
 }
 
 func (s *State) decodeRest(piece []byte) error {
-	v, err := sexpr.DecodeCanonical(piece)
+	t, err := sexpr.DecodeText(piece)
 	if err != nil {
 		return err
 	}
-	list, _ := v.(sexpr.List)
-	f := &fields{rest: list}
+	f := fieldsOf(t)
 	if f.integer() != 1 {
 		return errors.New("it is of a version that this jird does not know; use a newer one")
 	}
 	s.Sets, s.LastTime = uint64(f.integer()), f.integer()
-	for _, item := range f.list() {
-		s.Promotions = append(s.Promotions, f.attempt(item))
+	attempts := f.list()
+	for attempts.more() {
+		s.Promotions = append(s.Promotions, attempts.attempt())
 	}
-	for _, item := range f.list() {
-		one, _ := item.(sexpr.List)
-		g := &fields{rest: one}
-		s.Proposals = append(s.Proposals, Proposal{uint64(g.integer()), g.text(), g.next()})
-		f.bad = f.bad || g.bad || len(g.rest) > 0
+	f.end(attempts)
+	proposals := f.list()
+	for proposals.more() {
+		g := proposals.list()
+		s.Proposals = append(s.Proposals, Proposal{uint64(g.integer()), g.text(), g.value()})
+		proposals.end(g)
 	}
-	s.Totals = f.totals(f.list())
-	if f.bad || len(f.rest) > 0 {
+	f.end(proposals)
+	s.Totals = f.totals()
+	if f.bad || f.rest != "" {
 		return errors.New("it is not of its form")
 	}
 	return nil
 }
 
-func (f *fields) attempt(v sexpr.Value) (a Attempt) {
-	list, _ := v.(sexpr.List)
-	g := &fields{rest: list}
-	begin := g.list()
-	if len(begin) > 0 {
-		h := &fields{rest: begin[1:]}
-		if b, ok := h.record(begin[0]).(*Begin); ok && !h.bad && len(h.rest) == 0 {
-			a.Begin = *b
-		} else {
-			g.bad = true
-		}
+// inner reads a record within another list; nil if it is none.
+func (f *fields) inner() Record {
+	g := f.list()
+	r := g.record(g.next())
+	f.end(g)
+	return r
+}
+
+func (f *fields) attempt() (a Attempt) {
+	g := f.list()
+	begin, ok := g.inner().(*Begin)
+	if g.bad = g.bad || !ok; !g.bad {
+		a.Begin = *begin
 	}
-	for _, step := range g.list() {
-		name, ok := step.(sexpr.String)
-		g.bad = g.bad || !ok
-		a.Steps = append(a.Steps, string(name))
+	steps := g.list()
+	for steps.more() {
+		a.Steps = append(a.Steps, steps.text())
 	}
+	g.end(steps)
 	a.Accepted, a.Ended, a.Why, a.Undone = g.boolean(), g.boolean(), g.text(), g.boolean()
-	f.bad = f.bad || g.bad || len(g.rest) > 0 || len(begin) == 0
+	f.end(g)
 	return a
 }
 
-func (f *fields) totals(list sexpr.List) (t Totals) {
-	g := &fields{rest: list}
+func (f *fields) totals() (t Totals) {
+	g := f.list()
 	t = Totals{Since: g.integer(), Attempts: int(g.integer()), Held: int(g.integer()), Calls: uint64(g.integer()),
 		Restarts: int(g.integer()), Starts: int(g.integer()), DownMicro: g.integer()}
-	for _, item := range g.list() {
-		one, _ := item.(sexpr.List)
-		if len(one) == 0 {
-			g.bad = true
-			continue
+	losses := g.list()
+	for losses.more() {
+		l, ok := losses.inner().(*Loss)
+		if losses.bad = losses.bad || !ok; !losses.bad {
+			t.Losses = append(t.Losses, *l)
 		}
-		h := &fields{rest: one[1:]}
-		l, ok := h.record(one[0]).(*Loss)
-		if !ok || h.bad || len(h.rest) > 0 {
-			g.bad = true
-			continue
-		}
-		t.Losses = append(t.Losses, *l)
 	}
-	f.bad = f.bad || g.bad || len(g.rest) > 0
+	g.end(losses)
+	f.end(g)
 	return t
 }

@@ -50,27 +50,40 @@ func pair(v sexpr.Value) (key, value sexpr.Value, ok bool) {
 		if len(v) > 0 {
 			return v[0], v[1:], true
 		}
+	case sexpr.Text:
+		if inside, ok := v.Inside(); ok && inside != "" {
+			key, rest := inside.Cut()
+			return key, consRest(rest), true
+		}
 	}
 	return nil, nil, false
+}
+
+// consRest is the value whose items, or ". " and itself, follow a key.
+func consRest(rest sexpr.Text) sexpr.Text {
+	if value, dotted := strings.CutPrefix(string(rest), ". "); dotted {
+		return sexpr.Text(value)
+	}
+	return "(" + rest + ")"
 }
 
 // Apply makes changes, in order. On error none is made.
 func (m *Memory) Apply(writes []Write) error {
 	texts := make([][2]string, len(writes))
 	for i, w := range writes {
-		key, err := sexpr.Canonical(w.Key)
+		key, err := sexpr.TextOf(w.Key)
 		if err != nil {
 			return err
 		}
-		texts[i][0] = string(key)
-		if w.Value == nil {
-			continue
+		value := sexpr.Text(gone)
+		if w.Value != nil {
+			if value, err = sexpr.TextOf(w.Value); err != nil {
+				return err
+			}
 		}
-		value, err := sexpr.Canonical(w.Value)
-		if err != nil {
-			return err
-		}
-		texts[i][1] = string(value)
+		// A copy: they may be parts of a longer text, of which no more is to be kept.
+		both := string(key + value)
+		texts[i] = [2]string{both[:len(key)], both[len(key):]}
 	}
 	for _, t := range texts {
 		m.set(t[0], t[1])
@@ -122,17 +135,14 @@ func (m *Memory) All() iter.Seq2[string, string] {
 	}
 }
 
-// Datum is the memory as an association list, sorted by key.
-func (m *Memory) Datum() (sexpr.List, error) {
+// Datum is the memory as an association list, sorted by key. Its entries are
+// sexpr.Text.
+func (m *Memory) Datum() sexpr.List {
 	list := sexpr.List{}
 	for _, entry := range sorted(m.All()) {
-		v, err := sexpr.Read([]byte(entry))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
+		list = append(list, sexpr.Text(entry))
 	}
-	return list, nil
+	return list
 }
 
 // Freeze returns the memory as it is now, in pieces for a checkpoint, to be read

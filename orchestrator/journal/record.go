@@ -181,97 +181,116 @@ func Encode(r Record) ([]byte, error) {
 	return b, nil
 }
 
-// Decode reads what Encode wrote, and nothing else.
+// Decode reads what Encode wrote, and nothing else. What a call answered and wrote comes
+// as sexpr.Text: a journal is replayed without looking into it.
 func Decode(b []byte) (Record, error) {
-	v, err := sexpr.DecodeCanonical(b)
+	t, err := sexpr.DecodeText(b)
 	if err != nil {
 		return nil, fmt.Errorf("decoding a journal record: %w", err)
 	}
-	list, _ := v.(sexpr.List)
-	if len(list) == 0 {
+	f := fieldsOf(t)
+	if f.bad || f.rest == "" {
 		return nil, fmt.Errorf("decoding a journal record: it is not a list")
 	}
-	f := &fields{rest: list[1:]}
-	r := f.record(list[0])
+	kind := f.next()
+	r := f.record(kind)
 	if r == nil {
 		return nil, fmt.Errorf("decoding a journal record: its kind is unknown to this jird; use a newer one")
 	}
-	if f.bad || len(f.rest) > 0 {
-		return nil, fmt.Errorf("decoding a journal record: a %v record is not of its form", list[0])
+	if f.bad || f.rest != "" {
+		return nil, fmt.Errorf("decoding a journal record: a %v record is not of its form", kind)
 	}
 	return r, nil
 }
 
-// fields takes a record apart from the left; bad stays set once a field was not
-// what it must be.
+// fields takes a list apart from the left; bad stays set once a field was not what
+// it must be.
 type fields struct {
-	rest []sexpr.Value
+	rest sexpr.Text
 	bad  bool
 }
 
-func (f *fields) record(kind sexpr.Value) Record {
+// fieldsOf begins with the first item of a list.
+func fieldsOf(t sexpr.Text) *fields {
+	inside, ok := t.Inside()
+	return &fields{inside, !ok}
+}
+
+func (f *fields) record(kind sexpr.Text) Record {
 	switch kind {
-	case sexpr.Symbol("call"):
+	case "call":
 		return &Call{ID: f.text(), Body: f.text(), Time: f.integer(), Reply: f.reply(), Writes: f.writes(), Proposals: f.proposals(), Overlay: f.text()}
-	case sexpr.Symbol("begin"):
+	case "begin":
 		return &Begin{N: int(f.integer()), Kind: Kind(f.text()), From: snapshots.ID(f.text()), To: snapshots.ID(f.text()), Reason: f.text(), Time: f.integer()}
-	case sexpr.Symbol("step"):
+	case "step":
 		return &Step{N: int(f.integer()), Name: f.text()}
-	case sexpr.Symbol("accept"):
+	case "accept":
 		return &Accept{N: int(f.integer())}
-	case sexpr.Symbol("done"):
+	case "done":
 		return &Done{N: int(f.integer())}
-	case sexpr.Symbol("reject"):
+	case "reject":
 		return &Reject{N: int(f.integer()), Why: f.text()}
-	case sexpr.Symbol("start"):
+	case "start":
 		return &Start{Time: f.integer(), Gap: f.integer()}
-	case sexpr.Symbol("restart"):
+	case "restart":
 		return &Restart{Time: f.integer(), Took: f.integer(), Why: f.text()}
-	case sexpr.Symbol("verdict"):
+	case "verdict":
 		return &Verdict{LSN: uint64(f.integer()), Promoted: f.boolean(), Why: f.text()}
-	case sexpr.Symbol("loss"):
+	case "loss":
 		return &Loss{First: uint64(f.integer()), Time: f.integer(), Why: f.text()}
 	}
 	return nil
 }
 
-func (f *fields) next() sexpr.Value {
-	if len(f.rest) == 0 {
+func (f *fields) next() (item sexpr.Text) {
+	if f.rest == "" {
 		f.bad = true
-		return nil
+		return ""
 	}
-	v := f.rest[0]
-	f.rest = f.rest[1:]
-	return v
+	item, f.rest = f.rest.Cut()
+	return item
 }
 
 func (f *fields) text() string {
-	s, ok := f.next().(sexpr.String)
+	s, ok := f.next().Str()
 	f.bad = f.bad || !ok
-	return string(s)
+	return s
 }
 
 func (f *fields) integer() int64 {
-	i, ok := f.next().(sexpr.Int)
-	n, fits := i.Int64()
-	f.bad = f.bad || !ok || !fits
+	n, ok := f.next().Int64()
+	f.bad = f.bad || !ok
 	return n
 }
 
 func (f *fields) boolean() bool {
-	b, ok := f.next().(sexpr.Bool)
-	f.bad = f.bad || !ok
-	return bool(b)
+	t := f.next()
+	f.bad = f.bad || t != "#t" && t != "#f"
+	return t == "#t"
 }
 
-func (f *fields) list() sexpr.List {
-	l, ok := f.next().(sexpr.List)
-	f.bad = f.bad || !ok
-	return l
+// value builds the next item.
+func (f *fields) value() sexpr.Value {
+	v, err := f.next().Value()
+	f.bad = f.bad || err != nil
+	return v
 }
+
+// list gives the next item's own.
+func (f *fields) list() *fields {
+	g := fieldsOf(f.next())
+	f.bad = f.bad || g.bad
+	return g
+}
+
+// more says whether an item is left.
+func (f *fields) more() bool { return f.rest != "" && !f.bad }
+
+// end is where g, a list within f, must be done.
+func (f *fields) end(g *fields) { f.bad = f.bad || g.bad || g.rest != "" }
 
 func (f *fields) reply() (r Reply) {
-	g := &fields{rest: f.list()}
+	g := f.list()
 	switch r.Status = Status(g.text()); r.Status {
 	case OK:
 		r.Value = g.next()
@@ -280,32 +299,32 @@ func (f *fields) reply() (r Reply) {
 	default:
 		f.bad = true
 	}
-	f.bad = f.bad || g.bad || len(g.rest) > 0
+	f.end(g)
 	return r
 }
 
 func (f *fields) writes() (all []Write) {
-	for _, v := range f.list() {
-		one, _ := v.(sexpr.List)
-		switch len(one) {
-		case 1:
-			all = append(all, Write{Key: one[0]})
-		case 2:
-			all = append(all, Write{one[0], one[1]})
-		default:
-			f.bad = true
+	list := f.list()
+	for list.more() {
+		g := list.list()
+		w := Write{Key: g.next()}
+		if g.rest != "" {
+			w.Value = g.next()
 		}
+		list.end(g)
+		all = append(all, w)
 	}
+	f.end(list)
 	return all
 }
 
 func (f *fields) proposals() (all []Proposal) {
-	for _, v := range f.list() {
-		one, _ := v.(sexpr.List)
-		g := &fields{rest: one}
-		p := Proposal{Name: g.text(), Expr: g.next()}
-		f.bad = f.bad || g.bad || len(g.rest) > 0
-		all = append(all, p)
+	list := f.list()
+	for list.more() {
+		g := list.list()
+		all = append(all, Proposal{Name: g.text(), Expr: g.value()})
+		list.end(g)
 	}
+	f.end(list)
 	return all
 }

@@ -70,6 +70,8 @@ func (w *writer) value(v Value, depth int) error {
 		return fmt.Errorf("nested more than %d deep", MaxDepth)
 	}
 	switch v := v.(type) {
+	case Text:
+		w.b.WriteString(string(v))
 	case Symbol:
 		return w.symbol(string(v), "")
 	case Keyword:

@@ -135,7 +135,70 @@ func TestReadUndoesCanonical(t *testing.T) {
 		if !Equal(v, back) {
 			t.Fatalf("%s came back otherwise", text)
 		}
+		taken, err := DecodeText(text)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		checkText(t, taken, v)
+		// Changed anywhere, it is the text of another value or of none.
+		at, to := rapid.IntRange(0, len(text)-1).Draw(t, "at"), rapid.SampledFrom([]byte(" ().\"|\\#:-0a\n\x80")).Draw(t, "to")
+		text[at] = to
+		_, err = DecodeCanonical(text)
+		if _, textErr := DecodeText(text); (err == nil) != (textErr == nil) {
+			t.Fatalf("%q: as a value %v, as text %v", text, err, textErr)
+		}
 	})
+}
+
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// checkText holds what a text gives against the value that it is of.
+func checkText(t fataler, text Text, v Value) {
+	t.Helper()
+	if again, err := Canonical(text); err != nil || string(again) != string(text) {
+		t.Fatalf("%s is written as %s (%v)", text, again, err)
+	}
+	s, isString := text.Str()
+	if want, ok := v.(String); ok != isString || s != string(want) {
+		t.Fatalf("%s is the string %q, want %q", text, s, want)
+	}
+	n, fits := text.Int64()
+	i, isInt := v.(Int)
+	want, wantFits := i.Int64()
+	if fits != (isInt && wantFits) || fits && n != want {
+		t.Fatalf("%s is the number %d", text, n)
+	}
+	var items []Value
+	tail := Value(nil)
+	rest, isList := text.Inside()
+	switch v := v.(type) {
+	case List:
+		items = v
+	case Dotted:
+		items, tail = v.Items, v.Tail
+	default:
+		if isList {
+			t.Fatalf("%s is a list", text)
+		}
+		return
+	}
+	var item Text
+	for _, v := range items {
+		item, rest = rest.Cut()
+		checkText(t, item, v)
+	}
+	if tail != nil {
+		dotted, ok := strings.CutPrefix(string(rest), ". ")
+		if !ok {
+			t.Fatalf("%s has no tail", text)
+		}
+		checkText(t, Text(dotted), tail)
+	} else if rest != "" {
+		t.Fatalf("%s has more items than %d", text, len(items))
+	}
 }
 
 func TestSyntaxErrorsNameThePlace(t *testing.T) {
@@ -168,6 +231,13 @@ func TestCapsHold(t *testing.T) {
 	if _, err := Canonical(v); err == nil {
 		t.Error("a value that is too deep was written")
 	}
+	for n := MaxDepth - 1; n <= MaxDepth+2; n++ {
+		text := []byte(strings.Repeat("(", n) + strings.Repeat(")", n))
+		_, err := DecodeCanonical(text)
+		if _, textErr := DecodeText(text); (err == nil) != (textErr == nil) {
+			t.Errorf("%d deep: as a value %v, as text %v", n, err, textErr)
+		}
+	}
 	if _, err := Canonical(Float(math.NaN())); err == nil {
 		t.Error("NaN was written")
 	}
@@ -178,9 +248,15 @@ func FuzzDecodeCanonical(f *testing.F) {
 		f.Add([]byte(v[0]))
 		f.Add([]byte(v[1]))
 	}
+	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := DecodeCanonical(b)
+		text, textErr := DecodeText(b)
+		if (err == nil) != (textErr == nil) {
+			t.Fatalf("%q: as a value %v, as text %v", b, err, textErr)
+		}
 		if err == nil {
+			checkText(t, text, v)
 			again, err := Canonical(v)
 			if err != nil || !bytes.Equal(b, again) {
 				t.Fatalf("%q decodes, and encodes as %q (%v)", b, again, err)
