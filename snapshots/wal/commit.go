@@ -155,6 +155,7 @@ func groupLength(queue []entry, limit int) int {
 func (l *Log) commit(group []entry, durable LSN) {
 	l.disk.Lock()
 	defer l.disk.Unlock()
+	l.store.forget() // it is not all of the segment any more
 	logs := make([]*raft.Log, len(group))
 	bytes := 0
 	for i, e := range group {

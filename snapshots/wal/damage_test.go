@@ -85,7 +85,7 @@ func (h *history) read(t *testing.T, d *disk) (r reading) {
 	}
 	r.report = report
 	if m, err := readMeta(d); err == nil {
-		each(d, m, 0, func(rec Record, err error) bool { h.right(t, rec, err); return true })
+		each(d, m, 0, nil, func(rec Record, err error) bool { h.right(t, rec, err); return true })
 	}
 	if d.steps != 0 {
 		t.Fatal("Verify has changed something")

@@ -50,7 +50,7 @@ func FuzzScan(f *testing.F) {
 			data[int(at)%len(data)] ^= flip
 		}
 		info := types.SegmentInfo{ID: 1, BaseIndex: 1, MinIndex: 1, SizeLimit: smallSegment}
-		got := scan(data, "x", info, 42, LSN(floor))
+		got := scan(data, "x", info, 42, LSN(floor), all)
 		if got.last > got.end || got.end > len(data) || got.index > got.end {
 			t.Fatalf("last %d, end %d, index %d of %d bytes", got.last, got.end, got.index, len(data))
 		}

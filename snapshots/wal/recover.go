@@ -31,7 +31,15 @@ type store struct {
 	torn    int64
 
 	mu   sync.Mutex
-	meta meta // as the file has it
+	meta meta     // as the file has it
+	tail *scanned // see recovered
+}
+
+// scanned is a segment in memory, as it is on the disk.
+type scanned struct {
+	name  string
+	data  []byte
+	found found
 }
 
 // now returns what the meta file says.
@@ -39,6 +47,23 @@ func (s *store) now() meta {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.meta
+}
+
+// recovered is the last segment as recovery has read it and put it in order; nil once
+// it has been replayed or something was appended.
+func (s *store) recovered() *scanned {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tail
+}
+
+// forget takes what recovery has read, which is large.
+func (s *store) forget() *scanned {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tail := s.tail
+	s.tail = nil
+	return tail
 }
 
 // commit makes m what the meta file says. One caller at once.
@@ -172,7 +197,8 @@ func (s *store) recover(m meta, names []string) (meta, error) {
 	if err := checkSealed(s.fs, m); err != nil {
 		return m, err
 	}
-	data, f, err := scanFile(s.fs, m, m.tail())
+	tail := m.tail()
+	data, f, err := scanFile(s.fs, m, tail, all)
 	if err != nil {
 		return m, err
 	}
@@ -187,6 +213,7 @@ func (s *store) recover(m meta, names []string) (meta, error) {
 		return m, err
 	}
 	m.Durable = last
+	s.tail = &scanned{segment.FileName(tail), data, f}
 	if f.index > 0 {
 		err = s.finishRotation(&m, f)
 	}
@@ -247,18 +274,26 @@ func missingSegment(m meta, info types.SegmentInfo) *CorruptError {
 	}
 }
 
-// scanFile scans one segment.
-func scanFile(s FS, m meta, info types.SegmentInfo) ([]byte, found, error) {
-	name := segment.FileName(info)
-	data, err := readFile(s, name, int(info.SizeLimit), maxSegment)
+// readSegment reads the file of a segment.
+func readSegment(s FS, m meta, info types.SegmentInfo) ([]byte, error) {
+	data, err := readFile(s, segment.FileName(info), int(info.SizeLimit), maxSegment)
 	if missing(err) {
-		return nil, found{}, missingSegment(m, info)
+		return nil, missingSegment(m, info)
 	}
+	return data, err
+}
+
+// scanFile scans one segment.
+func scanFile(s FS, m meta, info types.SegmentInfo, step func(*found) bool) ([]byte, found, error) {
+	data, err := readSegment(s, m, info)
 	if err != nil {
 		return nil, found{}, err
 	}
-	return data, scan(data, name, info, m.Salt, m.floor(info)), nil
+	return data, scan(data, segment.FileName(info), info, m.Salt, m.floor(info), step), nil
 }
+
+// all is a step that ends no scan.
+func all(*found) bool { return true }
 
 // settle makes durable what the scan has found. The last group may be in the page
 // cache only, even as clean pages after a failed fsync, so it is written again. What
@@ -318,14 +353,39 @@ func (s *store) Close() error { return nil }
 
 // vfs shows the folder to raft-wal (types.VFS). The store has made every file
 // before raft-wal asks for it.
-type vfs struct{ fs *strict }
+type vfs struct {
+	fs    *strict
+	store *store
+}
 
 func (v vfs) ListDir(string) ([]string, error) { return v.fs.List() }
 func (v vfs) Create(_, name string, _ uint64) (types.WritableFile, error) {
 	return v.fs.Open(name)
 }
 func (v vfs) OpenReader(_, name string) (types.ReadableFile, error) { return v.fs.Open(name) }
-func (v vfs) OpenWriter(_, name string) (types.WritableFile, error) { return v.fs.Open(name) }
+
+// OpenWriter is asked for the last segment.
+func (v vfs) OpenWriter(_, name string) (types.WritableFile, error) {
+	f, err := v.fs.Open(name)
+	if tail := v.store.recovered(); err == nil && tail != nil && tail.name == name {
+		return remembering{f, v.store}, nil
+	}
+	return f, err
+}
 
 // Delete need not be durable: recovery removes what comes back.
 func (v vfs) Delete(_, name string) error { return v.fs.Remove(name) }
+
+// remembering is the last segment for raft-wal, which reads the head of every frame
+// when it opens, and nothing later: it gets what recovery has just read.
+type remembering struct {
+	File
+	store *store
+}
+
+func (r remembering) ReadAt(b []byte, at int64) (int, error) {
+	if tail := r.store.recovered(); tail != nil {
+		return bytes.NewReader(tail.data).ReadAt(b, at)
+	}
+	return r.File.ReadAt(b, at)
+}

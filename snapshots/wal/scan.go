@@ -90,11 +90,15 @@ func (f *found) fault(name string, at int, next, through LSN, why string) {
 
 // scan reads a segment. All records up to floor must be there. Behind floor an
 // incomplete group at the end is what a crash leaves, unless a record behind it
-// claims that it was durable.
-func scan(data []byte, name string, info types.SegmentInfo, salt uint64, floor LSN) found {
-	f := found{used: len(bytes.TrimRight(data, "\x00"))}
+// claims that it was durable. step is called after each group with what is found so
+// far; the scan ends early if it returns false.
+func scan(data []byte, name string, info types.SegmentInfo, salt uint64, floor LSN, step func(*found) bool) found {
+	f := found{used: usedBytes(data)}
 	if why := checkHeader(data, info); why == "" {
 		for f.group(data, name, info, salt, floor) {
+			if !step(&f) {
+				return f
+			}
 		}
 	} else if proven := max(floor, claimed(data, salt)); proven >= f.next(info) {
 		f.fault(name, 0, f.next(info), proven, why)
@@ -107,6 +111,15 @@ func scan(data []byte, name string, info types.SegmentInfo, salt uint64, floor L
 		f.fault(name, len(data), f.next(info), through, fmt.Sprintf("the file is cut: it had %d bytes", info.SizeLimit))
 	}
 	return f
+}
+
+// usedBytes is how many bytes there are up to the last that is not zero.
+func usedBytes(data []byte) int {
+	var zeros [4096]byte // compared at once: most of a segment may be zeros
+	for len(data) > len(zeros) && bytes.Equal(data[len(data)-len(zeros):], zeros[:]) {
+		data = data[:len(data)-len(zeros)]
+	}
+	return len(bytes.TrimRight(data, "\x00"))
 }
 
 // group takes the next group and says whether to go on.

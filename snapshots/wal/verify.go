@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"iter"
+
+	"github.com/hashicorp/raft-wal/segment"
 )
 
 // Report is what Verify finds.
@@ -66,7 +68,7 @@ func verify(s FS) (r Report, err error) {
 		r.Faults = append(r.Faults, err)
 	}
 	for _, info := range m.Segments {
-		_, f, err := scanFile(s, m, info)
+		_, f, err := scanFile(s, m, info, all)
 		if err != nil {
 			r.Faults = append(r.Faults, err)
 			continue
@@ -117,40 +119,43 @@ func Records(dir string, from LSN) iter.Seq2[Record, error] {
 			yield(Record{}, err)
 			return
 		}
-		each(s, m, from, yield)
+		each(s, m, from, nil, yield)
 	}
 }
 
-// each yields the records of all segments from an LSN on, and faults in their place.
-func each(s FS, m meta, from LSN, yield func(Record, error) bool) {
+// each yields the records of all segments from an LSN on, and faults in their place:
+// those of a segment behind its records, for a scan ends at the one that counts. known
+// is a segment that has been scanned, or nil.
+func each(s FS, m meta, from LSN, known *scanned, yield func(Record, error) bool) {
 	for _, info := range m.Segments {
 		if !info.SealTime.IsZero() && LSN(info.MaxIndex) < from {
 			continue
 		}
-		_, f, err := scanFile(s, m, info)
-		if err != nil {
+		done, more := 0, true
+		records := func(f *found) bool {
+			for ; more && done < len(f.records); done++ {
+				if rec := f.records[done]; rec.LSN >= max(from, LSN(info.MinIndex)) {
+					more = yield(rec, nil)
+				}
+			}
+			return more
+		}
+		var f found
+		var err error
+		if known != nil && known.name == segment.FileName(info) {
+			f = known.found
+		} else if _, f, err = scanFile(s, m, info, records); err != nil {
 			if !yield(Record{}, err) {
 				return
 			}
 			continue
 		}
-		if !f.each(max(from, LSN(info.MinIndex)), yield) {
+		records(&f)
+		for i := 0; more && i < len(f.faults); i++ {
+			more = yield(Record{}, f.faults[i])
+		}
+		if !more {
 			return
 		}
 	}
-}
-
-// each yields the faults behind the records: a scan ends at the one that counts.
-func (f *found) each(from LSN, yield func(Record, error) bool) bool {
-	for _, rec := range f.records {
-		if rec.LSN >= from && !yield(rec, nil) {
-			return false
-		}
-	}
-	for _, fault := range f.faults {
-		if !yield(Record{}, fault) {
-			return false
-		}
-	}
-	return true
 }

@@ -193,7 +193,7 @@ func enter(dir string, create bool) (io.Closer, error) {
 func (l *Log) load(dir string) (err error) {
 	l.raft, err = raftwal.Open(dir,
 		raftwal.WithMetaStore(l.store),
-		raftwal.WithSegmentFiler(segment.NewFiler(dir, vfs{l.fs})),
+		raftwal.WithSegmentFiler(segment.NewFiler(dir, vfs{l.fs, l.store})),
 		raftwal.WithSegmentSize(l.options.segmentSize()),
 		// What it logs are failures to change the disk, and strict keeps those.
 		raftwal.WithLogger(hclog.NewNullLogger()))
@@ -240,7 +240,7 @@ func (l *Log) Replay(from LSN) iter.Seq2[Record, error] {
 		durable := l.Durable()
 		m := l.store.now()
 		m.Durable = durable
-		each(l.fs, m, from, func(rec Record, err error) bool {
+		each(l.fs, m, from, l.store.forget(), func(rec Record, err error) bool {
 			var damage *CorruptError
 			switch {
 			case errors.As(err, &damage) && damage.Harmless:
