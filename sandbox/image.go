@@ -3,11 +3,14 @@ package sandbox
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	_ "embed"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
+	"jird/sandbox/wire"
 	"jird/snapshots/sexpr"
 )
 
@@ -34,8 +37,11 @@ type Image struct {
 	Definitions []Policy    // grammar policies, installed before the files load
 	Memory      sexpr.Value // association list; nil or empty for none
 	Sets        uint64      // write-sets that Memory holds; see Live
-	Recipe      *Recipe     // cases that the referee makes
-	Given       []Case      // cases from outside, if Recipe is nil
+	// Later, if not nil, gives Memory, a list, and Sets once they are known. A zygote is
+	// started meanwhile, up to where the files would be loaded.
+	Later  func(context.Context) (memory sexpr.List, sets uint64, err error)
+	Recipe *Recipe // cases that the referee makes
+	Given  []Case  // cases from outside, if Recipe is nil
 }
 
 // Policy is one evolved definition, `(define (name arg ...) body)`, and what it
@@ -89,6 +95,9 @@ func (im Image) plan(files map[string]string, zygote sexpr.Value) sexpr.Value {
 		plan = append(plan, cons(symbol("memory"), im.Memory))
 	}
 	plan = append(plan, cons(symbol("sets"), number(int64(im.Sets))))
+	if im.Later != nil {
+		plan = append(plan, cons(symbol("later"), sexpr.Bool(true)))
+	}
 	var load sexpr.List
 	for _, f := range im.Files {
 		load = append(load, cons(sexpr.String(f.Name), sexpr.String(files[f.Name])))
@@ -108,6 +117,32 @@ func (im Image) plan(files map[string]string, zygote sexpr.Value) sexpr.Value {
 		plan = append(plan, cons(symbol("zygote"), zygote))
 	}
 	return plan
+}
+
+// partSize is about how many bytes of memory are sent at once: enough for a system
+// call, little enough that the process reads one part while the next is written.
+const partSize = 32 << 10
+
+// sendLater sends what Later gives to a process that waits for it.
+func (im Image) sendLater(ctx context.Context, to io.Writer) error {
+	memory, sets, err := im.Later(ctx)
+	if err != nil {
+		return err
+	}
+	for len(memory) > 0 {
+		part, size := sexpr.List{symbol("more")}, 0
+		for ; len(memory) > 0 && size < partSize; memory = memory[1:] {
+			text, err := sexpr.TextOf(memory[0])
+			if err != nil {
+				return err
+			}
+			part, size = append(part, text), size+len(text)
+		}
+		if err := wire.Write(to, part); err != nil {
+			return err
+		}
+	}
+	return wire.Write(to, sexpr.List{symbol("sets"), number(int64(sets))})
 }
 
 // packed is an image as the files that a process finds in its image folder.

@@ -31,6 +31,13 @@ var _ Engine = (*Spawner)(nil)
 
 // OpenSpawner starts one process to see that the image loads.
 func OpenSpawner(ctx context.Context, o Options, im Image) (*Spawner, error) {
+	if im.Later != nil {
+		memory, sets, err := im.Later(ctx)
+		if err != nil {
+			return nil, err
+		}
+		im.Memory, im.Sets, im.Later = memory, sets, nil
+	}
 	sp := &Spawner{options: o.withDefaults(), image: im}
 	first, cases, err := sp.spawn(ctx)
 	if err != nil {

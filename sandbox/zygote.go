@@ -87,7 +87,13 @@ func OpenZygote(ctx context.Context, o Options, im Image) (*Zygote, error) {
 		return nil, err
 	}
 	boot.closeTheirs()
-	if err := z.ready(ctx, boot.frames); err != nil {
+	if im.Later != nil {
+		err = z.sendLater(ctx, im, boot.frames)
+	}
+	if err == nil {
+		err = z.ready(ctx, boot.frames)
+	}
+	if err != nil {
 		z.Close()
 		return nil, z.explain(err)
 	}
@@ -95,6 +101,17 @@ func OpenZygote(ctx context.Context, o Options, im Image) (*Zygote, error) {
 		z.free(slot) // emptied of what the agent's code may have left while it loaded
 	}
 	return z, nil
+}
+
+// sendLater gives the process its memory. One that has ended says why in ready.
+func (z *Zygote) sendLater(ctx context.Context, im Image, frames *os.File) error {
+	stop := context.AfterFunc(ctx, func() { _ = frames.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err := im.sendLater(ctx, frames)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return nil
+	}
+	return err
 }
 
 // ready waits until the image is loaded, and sees that nothing but the zygote

@@ -112,10 +112,12 @@ type Guard struct {
 	log      Journal
 	epoch    int // how often the journal was opened
 	state    *journal.State
-	shown    uint64       // the last record that an answer may rest on
-	wall     int64        // Unix milliseconds at began, see now
-	began    time.Time    // when the guard was opened
-	version  snapshots.ID // what the live ref says
+	shown    uint64           // the last record that an answer may rest on
+	wall     int64            // Unix milliseconds at began, see now
+	began    time.Time        // when the guard was opened
+	version  snapshots.ID     // what the live ref says
+	early    *supervise.Early // while the guard is opened; or nil
+	earlyID  snapshots.ID
 	live     *supervise.Line
 	warm     *supervise.Line // the version before, ready to be rolled back to; or nil
 	warmID   snapshots.ID
@@ -153,6 +155,8 @@ func Open(ctx context.Context, cfg Config) (*Guard, error) {
 		quit: make(chan struct{}), ended: make(chan struct{}), acks: make(chan ack, cfg.Queue), told: make(chan struct{}),
 		suspects: map[string]int{},
 	}
+	g.early, g.earlyID = g.openEarly(ctx)
+	defer g.dropEarly()
 	if err := g.open(ctx); err != nil {
 		return nil, err
 	}
@@ -174,12 +178,7 @@ func (g *Guard) start(ctx context.Context) error {
 	if err := g.settle(); err != nil {
 		return err
 	}
-	line, err := g.readyLine(ctx, g.version)
-	var load *sandbox.LoadError
-	if err != nil && !errors.As(err, &load) { // the machine's fault perhaps, for which no version is rolled back
-		g.cfg.Say("the live version %.12s does not start (%v); trying once more", g.version, err)
-		line, err = g.readyLine(ctx, g.version)
-	}
+	line, err := g.firstLine(ctx)
 	if err == nil {
 		g.live = line
 		return nil
@@ -202,12 +201,48 @@ func (g *Guard) start(ctx context.Context) error {
 	return nil
 }
 
-// readyLine is openLine, and waits for the first process.
-func (g *Guard) readyLine(ctx context.Context, version snapshots.ID) (*supervise.Line, error) {
-	line, err := g.openLine(ctx, version)
+// openEarly starts the zygote of the version that is probably live, while the journal
+// is read.
+func (g *Guard) openEarly(ctx context.Context) (*supervise.Early, snapshots.ID) {
+	id, err := g.cfg.Vault.Ref(g.cfg.Agent + "/live")
+	if err != nil {
+		return nil, "" // findLive will see to it
+	}
+	return supervise.OpenEarly(ctx, g.cfg.Line, func() (sandbox.Image, error) { return g.cfg.Code(id) }), id
+}
+
+func (g *Guard) dropEarly() {
+	if g.early != nil {
+		g.early.Drop()
+		g.early = nil
+	}
+}
+
+// firstLine opens the live version and waits for its first process. An early start that
+// failed proves nothing: much else was under way.
+func (g *Guard) firstLine(ctx context.Context) (*supervise.Line, error) {
+	if g.early != nil && g.earlyID == g.version {
+		early := g.early
+		g.early = nil
+		line, err := early.Open(g.state.Memory.Datum(), g.state.Sets, func() { g.post(g.mend) })
+		if err == nil {
+			line, err = ready(ctx, line)
+		}
+		if err == nil {
+			return line, nil
+		}
+		g.cfg.Say("the early start of %.12s failed (%v); starting it anew", g.version, err)
+	}
+	g.dropEarly()
+	line, err := g.openLine(ctx, g.version)
 	if err != nil {
 		return nil, err
 	}
+	return ready(ctx, line)
+}
+
+// ready waits for a line's first process.
+func ready(ctx context.Context, line *supervise.Line) (*supervise.Line, error) {
 	if err := line.Ready(ctx); err != nil {
 		line.Close()
 		return nil, err

@@ -324,7 +324,7 @@ func TestStartIsTriedAgain(t *testing.T) {
 		return code(id)
 	}
 	w.want(w.call(w.open(), "(version)"), "two")
-	if !failed || !strings.Contains(w.spoken(), "trying once more") {
+	if !failed || !strings.Contains(w.spoken(), "starting it anew") {
 		t.Errorf("it says\n%s", w.spoken())
 	}
 }

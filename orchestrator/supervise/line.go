@@ -21,6 +21,15 @@ type Config struct {
 	Rebase int
 }
 
+func (c *Config) defaults() {
+	if c.Request == 0 {
+		c.Request = 30 * time.Second
+	}
+	if c.Rebase == 0 {
+		c.Rebase = 20_000
+	}
+}
+
 // ErrHopeless is wrapped when the processes of a version die as soon as they start.
 var ErrHopeless = errors.New("the agent keeps dying")
 
@@ -49,19 +58,19 @@ type Death struct {
 // then a process and its standby. onDeath is called, from any goroutine, when a
 // process has ended, by Close too; it should have Mend called.
 func Open(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Value, sets uint64, onDeath func()) (*Line, error) {
-	if cfg.Request == 0 {
-		cfg.Request = 30 * time.Second
-	}
-	if cfg.Rebase == 0 {
-		cfg.Rebase = 20_000
-	}
-	l := &Line{cfg: cfg, image: image, base: sets, sets: sets, delta: map[string]sandbox.Effect{}, onDeath: onDeath}
-	var err error
-	if l.engine, err = openEngine(ctx, cfg, image, memory, sets); err != nil {
+	cfg.defaults()
+	image.Memory, image.Sets = memory, sets
+	engine, err := openEngine(ctx, cfg, image)
+	if err != nil {
 		return nil, err
 	}
+	return newLine(cfg, image, engine, sets, onDeath), nil
+}
+
+func newLine(cfg Config, image sandbox.Image, engine sandbox.Engine, sets uint64, onDeath func()) *Line {
+	l := &Line{cfg: cfg, image: image, engine: engine, base: sets, sets: sets, delta: map[string]sandbox.Effect{}, onDeath: onDeath}
 	l.serving, l.standby = l.fork(0), l.fork(0)
-	return l, nil
+	return l
 }
 
 // Starting a zygote is tried again, unless it took long to fail: a machine that is
@@ -72,8 +81,7 @@ const (
 	startLong  = time.Second
 )
 
-func openEngine(ctx context.Context, cfg Config, image sandbox.Image, memory sexpr.Value, sets uint64) (engine sandbox.Engine, err error) {
-	image.Memory, image.Sets = memory, sets
+func openEngine(ctx context.Context, cfg Config, image sandbox.Image) (engine sandbox.Engine, err error) {
 	cfg.Sandbox.Counters = true
 	for n := range starts {
 		began := time.Now()
@@ -289,10 +297,12 @@ func (l *Line) Heavy() bool { return l.rebasing == nil && len(l.delta) >= l.cfg.
 // given. done is called, from another goroutine, when Rebased should be.
 func (l *Line) Rebase(memory sexpr.Value, done func()) {
 	ctx, stop := context.WithCancel(context.Background())
+	image := l.image
+	image.Memory, image.Sets = memory, l.sets
 	r := &rebase{sets: l.sets, delta: map[string]sandbox.Effect{}, done: make(chan struct{}), stop: stop}
 	l.rebasing = r
 	go func() {
-		r.made, r.err = openEngine(ctx, l.cfg, l.image, memory, r.sets)
+		r.made, r.err = openEngine(ctx, l.cfg, image)
 		close(r.done)
 		done()
 	}()
@@ -318,7 +328,7 @@ func (l *Line) Rebased() error {
 func (r *rebase) drop() {
 	r.stop()
 	<-r.done
-	if r.made != nil {
+	if r.err == nil {
 		r.made.Close()
 	}
 }

@@ -543,10 +543,21 @@
   (set! jird-step name)
   (jird-write-frame (list 'loading name))) ; should it never end, jird knows where
 
+(define (jird-remember! entries)
+  (for-each (lambda (entry) (table-set! jird-memory (car entry) (cdr entry))) entries))
+
+;; Memory that was not known when the process was started: frames (more ENTRY ...),
+;; then (sets N).
+(define (jird-receive-memory!)
+  (let ((frame (jird-read-frame)))
+    (if (eq? (car frame) 'more)
+        (begin (jird-remember! (cdr frame)) (jird-receive-memory!))
+        (set! jird-sets (cadr frame)))))
+
 (define (jird-boot! plan)
-  (for-each (lambda (entry) (table-set! jird-memory (car entry) (cdr entry)))
-            (jird-plan-ref plan 'memory '()))
+  (jird-remember! (jird-plan-ref plan 'memory '()))
   (set! jird-sets (jird-plan-ref plan 'sets 0))
+  (if (jird-plan-ref plan 'later #f) (jird-receive-memory!))
   (for-each jird-install! (jird-plan-ref plan 'definitions '()))
   (for-each (lambda (file)          ; (NAME . PATH)
               (jird-step! (car file))
