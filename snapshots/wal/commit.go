@@ -66,7 +66,7 @@ func (l *Log) Append(data []byte) (LSN, error) {
 	}
 	l.stats.WaitingMax = max(l.stats.WaitingMax, waiting)
 	l.recent = true
-	if l.idle || len(l.queue) == BatchEntries {
+	if l.idle || len(l.queue) == l.full() {
 		l.idle = false
 		l.nudge()
 	}
@@ -133,10 +133,19 @@ func (l *Log) delay() time.Duration {
 	case len(l.queue) == 0:
 		l.recent = false
 		return window
-	case l.closing, l.demand > l.durable, len(l.queue) >= BatchEntries:
+	case l.closing, l.demand > l.durable, len(l.queue) >= l.full():
 		return 0
 	}
 	return max(0, window-time.Since(l.queue[0].at))
+}
+
+// full is how many records are committed without waiting for more. In mode Batch it
+// is half of what may be at risk, so that the other half can be acknowledged meanwhile.
+func (l *Log) full() int {
+	if l.options.Mode == Batch {
+		return BatchEntries / 2
+	}
+	return BatchEntries
 }
 
 // groupLength takes entries until a segment's worth: a group is in memory three

@@ -69,8 +69,8 @@ const (
 
 // The bounds of a group of records that are made durable together.
 const (
-	// BatchEntries is how many records may wait, in either mode, before they are
-	// committed (ADR-001).
+	// BatchEntries is how many records may wait before they are committed, and in mode
+	// Batch how many of the acknowledged ones may be at risk (ADR-001).
 	BatchEntries = 100
 	// BatchDelay is how long a record may wait in mode Batch (ADR-001).
 	BatchDelay = time.Second
