@@ -1,0 +1,173 @@
+package rating
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Of tournaments between sides of known strength, about 95 % of the intervals
+// hold what is true: of few sides that met often, and of many that met twice, of
+// whose rates 80 % would be held by resamples of two of two matches.
+func TestIntervalsCover(t *testing.T) {
+	for _, c := range []struct{ sides, each, tournaments int }{{5, 10, 150}, {20, 2, 40}} {
+		strength := make([]float64, c.sides)
+		for i := range strength {
+			strength[i] = 1300 + 400*float64(i)/float64(c.sides-1)
+		}
+		truth := make([]float64, c.sides)
+		for a := range strength {
+			for b := range strength {
+				if a != b {
+					truth[a] += expected(strength[a]-strength[b]) / float64(c.sides-1)
+				}
+			}
+		}
+		ranks := midranks(truth)
+		rng := rand.New(rand.NewPCG(7, uint64(c.each)))
+		rate, rank := 0, 0
+		for seed := range uint64(c.tournaments) {
+			var played []Match
+			for range c.each {
+				for _, p := range RoundRobin(c.sides) {
+					played = append(played, play(rng, strength, p))
+				}
+			}
+			all, err := Bootstrap(c.sides, nil, played, 200, seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range all {
+				if s.Rates.Low <= truth[i] && truth[i] <= s.Rates.High {
+					rate++
+				}
+				if s.Ranks.Low <= ranks[i] && ranks[i] <= s.Ranks.High {
+					rank++
+				}
+			}
+		}
+		of := float64(c.tournaments * c.sides)
+		t.Logf("%d sides met %d times: %.3f of the rates, %.3f of the ranks", c.sides, c.each, float64(rate)/of, float64(rank)/of)
+		if r := float64(rate) / of; r < 0.87 || r > 0.99 {
+			t.Errorf("%d sides met %d times: %.3f of the rates are covered", c.sides, c.each, r)
+		}
+		if r := float64(rank) / of; r < 0.9 {
+			t.Errorf("%d sides met %d times: %.3f of the ranks are covered", c.sides, c.each, r)
+		}
+	}
+}
+
+// Every interval holds what was measured or lies around it, ranks sum to what
+// ranks sum to, and neither seats nor the order of matches have a say.
+func TestBootstrapProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const n = 4
+		played := matches(t, n, 20)
+		for i := range n { // everybody plays
+			played = append(played, Match{i, (i + 1) % n, 0.5})
+		}
+		one, err := Bootstrap(n, nil, played, 50, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var other []Match
+		for _, m := range slices.Backward(played) {
+			other = append(other, Match{m.B, m.A, 1 - m.Score})
+		}
+		two, err := Bootstrap(n, nil, other, 50, 3)
+		if err != nil || !reflect.DeepEqual(one, two) {
+			t.Fatalf("%+v, but the other way round %+v, %v", one, two, err)
+		}
+		sum := 0.0
+		for _, s := range one {
+			sum += s.Rank
+			if s.Ranks.Low > s.Ranks.High || s.Ranks.Low < 1 || s.Ranks.High > n || s.Rates.Low > s.Rates.High || s.Rates.Low < 0 || s.Rates.High > 1 {
+				t.Fatalf("%+v", s)
+			}
+		}
+		if sum != n*(n+1)/2 {
+			t.Fatalf("the ranks sum to %v", sum)
+		}
+	})
+}
+
+func TestBootstrapOfTiesAndSingles(t *testing.T) {
+	var drawn []Match
+	for range 4 {
+		drawn = append(drawn, Match{0, 1, 0.5}, Match{1, 2, 0.5}, Match{2, 0, 0.5})
+	}
+	all, err := Bootstrap(3, nil, drawn, 100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range all {
+		if s != (Standing{i, 0.5, Interval{0.5, 0.5}, 2, Interval{2, 2}, 0}) {
+			t.Errorf("%+v", s)
+		}
+	}
+	all, err = Bootstrap(3, nil, []Match{{0, 1, 1}, {0, 2, 1}, {0, 2, 0}}, 100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all[0].Single != 1 || all[1].Single != 1 || all[2].Single != 0 {
+		t.Errorf("%+v", all)
+	}
+	if all[1].Rates != (Interval{0, 0}) || all[2].Rates != (Interval{0, 1}) {
+		t.Errorf("%+v", all)
+	}
+}
+
+// Red sides are ranked among themselves, in the order that they are named.
+func TestBootstrapOfRedAgainstBlue(t *testing.T) {
+	var played []Match
+	for range 10 {
+		played = append(played, Match{0, 2, 0.5}, Match{0, 3, 0.5}, Match{1, 2, 1}, Match{1, 3, 0.75})
+	}
+	reds, err := Bootstrap(4, []int{1, 0}, played, 100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(reds) != 2 || reds[0].Side != 1 || reds[0].Rank != 1 || reds[1].Rank != 2 || reds[0].Rate != 0.875 {
+		t.Errorf("%+v", reds)
+	}
+	blues, err := Bootstrap(4, []int{2, 3}, played, 100, 1)
+	if err != nil || blues[1].Rank != 1 || blues[1].Rate != 0.375 {
+		t.Errorf("%+v, %v", blues, err)
+	}
+}
+
+func TestBootstrapSeedsAndErrors(t *testing.T) {
+	var played []Match
+	for i := range 20 {
+		played = append(played, Match{0, 1, float64(i*7%11) / 10})
+	}
+	run := func(seed uint64) Interval {
+		all, err := Bootstrap(2, nil, played, 100, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[0].Rates
+	}
+	if run(1) != run(1) {
+		t.Error("equal seeds differ")
+	}
+	if run(1) == run(2) && run(1) == run(3) {
+		t.Error("the seed has no say")
+	}
+	for name, err := range map[string]error{
+		"few resamples":    second(Bootstrap(2, nil, played, 39, 1)),
+		"an unknown side":  second(Bootstrap(2, []int{2}, played, 100, 1)),
+		"a side twice":     second(Bootstrap(2, []int{1, 1}, played, 100, 1)),
+		"a side that idle": second(Bootstrap(3, nil, played, 100, 1)),
+		"nobody":           second(Bootstrap(2, []int{}, played, 100, 1)),
+	} {
+		if err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
