@@ -93,7 +93,7 @@ func perturbed(n, moves int, eps float64, better func(s, r int) (int, bool)) []f
 					next[i][j] += c[i][k] * c[k][j]
 				}
 			}
-			total := sum(next[i])
+			total := plus(next[i])
 			for j := range n {
 				next[i][j] /= total
 			}
@@ -118,8 +118,8 @@ func sign(d float64) int {
 func TestAlphaRankIsTheLimit(t *testing.T) {
 	quarter := rapid.Map(rapid.IntRange(0, 4), func(q int) float64 { return float64(q) / 4 })
 	compare := func(t *rapid.T, got, want []float64) {
-		if !near(sum(got), 1, 1e-9) {
-			t.Fatalf("%v sum to %v", got, sum(got))
+		if !near(plus(got), 1, 1e-9) {
+			t.Fatalf("%v sum to %v", got, plus(got))
 		}
 		for i := range want {
 			if !near(got[i], want[i], 1e-3) {
@@ -208,4 +208,11 @@ func TestAlphaRankRefuses(t *testing.T) {
 	if !math.IsNaN((Cell{}).Rate()) {
 		t.Error("a rate of nothing")
 	}
+}
+
+func plus(x []float64) (s float64) {
+	for _, v := range x {
+		s += v
+	}
+	return s
 }

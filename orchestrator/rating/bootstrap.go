@@ -1,6 +1,7 @@
 package rating
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -11,11 +12,27 @@ import (
 // Interval is a 95 % interval, both ends included.
 type Interval struct{ Low, High float64 }
 
+// Worth is what one match counts for each of its sides: scores, or points of which both
+// may get many.
+type Worth struct {
+	A, B     int // the sides, from 0
+	OfA, OfB float64
+}
+
+// Scores are what matches count when their scores do.
+func Scores(matches []Match) []Worth {
+	all := make([]Worth, len(matches))
+	for i, m := range matches {
+		all[i] = Worth{m.A, m.B, m.Score, 1 - m.Score}
+	}
+	return all
+}
+
 // Standing is where one side stands, and how surely.
 type Standing struct {
 	Side  int
-	Rate  float64 // mean score over all its matches, from 0 to 1
-	Rates Interval
+	Mean  float64 // over all its matches
+	Means Interval
 	Rank  float64 // 1 is the best; sides that are equal share the mean of their ranks
 	Ranks Interval
 	// Single is how many of its opponents it met only once. Such a pair shows no
@@ -50,11 +67,14 @@ const fewestResamples = 40
 // in a round robin. A side that wins every match has the interval 1 to 1: what
 // never happened is in no resample.
 //
-// It errs on fewer resamples, on a match as Tally does, on a side in among that
-// is out of range or there twice, and on one without a match.
-func Bootstrap(n int, among []int, matches []Match, resamples int, seed uint64) ([]Standing, error) {
-	if err := check(n, matches); err != nil {
-		return nil, err
+// It errs on fewer resamples, on a match that is not between two of the sides or counts
+// no finite number, on a side in among that is out of range or there twice, and on one
+// without a match.
+func Bootstrap(n int, among []int, matches []Worth, resamples int, seed uint64) ([]Standing, error) {
+	for i, m := range matches {
+		if m.A < 0 || m.A >= n || m.B < 0 || m.B >= n || m.A == m.B || !(math.Abs(m.OfA) < math.MaxFloat64) || !(math.Abs(m.OfB) < math.MaxFloat64) {
+			return nil, fmt.Errorf("match %d, %+v, is not one of two sides from 0 to %d that counts a finite number for each", i, m, n-1)
+		}
 	}
 	if resamples < fewestResamples {
 		return nil, fmt.Errorf("%d resamples have no tails of 2.5 %%, it takes %d", resamples, fewestResamples)
@@ -68,8 +88,8 @@ func Bootstrap(n int, among []int, matches []Match, resamples int, seed uint64) 
 	games, single := make([]float64, n), make([]int, n)
 	for _, p := range pairs {
 		for _, side := range []int{p.a, p.b} {
-			games[side] += float64(len(p.scores))
-			if len(p.scores) == 1 {
+			games[side] += float64(len(p.of))
+			if len(p.of) == 1 {
 				single[side]++
 			}
 		}
@@ -87,12 +107,12 @@ func Bootstrap(n int, among []int, matches []Match, resamples int, seed uint64) 
 	if len(among) == 0 {
 		return nil, errors.New("no sides to rank")
 	}
-	means := func(total func(scores []float64) float64) []float64 {
+	means := func(total func(of [][2]float64) [2]float64) []float64 {
 		points := make([]float64, n)
 		for _, p := range pairs {
-			s := total(p.scores)
-			points[p.a] += s
-			points[p.b] += float64(len(p.scores)) - s
+			t := total(p.of)
+			points[p.a] += t[0]
+			points[p.b] += t[1]
 		}
 		of := make([]float64, len(among))
 		for i, side := range among {
@@ -101,12 +121,15 @@ func Bootstrap(n int, among []int, matches []Match, resamples int, seed uint64) 
 		return of
 	}
 	rng := rand.New(rand.NewPCG(seed, 0))
-	redraw := func(scores []float64) float64 {
-		draws, drawn := max(1, len(scores)-1), 0.0
+	redraw := func(of [][2]float64) (drawn [2]float64) {
+		draws := max(1, len(of)-1)
 		for range draws {
-			drawn += scores[rng.IntN(len(scores))]
+			one := of[rng.IntN(len(of))]
+			drawn[0] += one[0]
+			drawn[1] += one[1]
 		}
-		return drawn * float64(len(scores)) / float64(draws)
+		weight := float64(len(of)) / float64(draws)
+		return [2]float64{drawn[0] * weight, drawn[1] * weight}
 	}
 	rates, ranks := make([][]float64, len(among)), make([][]float64, len(among))
 	for range resamples {
@@ -124,33 +147,33 @@ func Bootstrap(n int, among []int, matches []Match, resamples int, seed uint64) 
 	return all, nil
 }
 
-func sum(x []float64) float64 {
-	s := 0.0
-	for _, v := range x {
-		s += v
+func sum(of [][2]float64) (s [2]float64) {
+	for _, v := range of {
+		s[0] += v[0]
+		s[1] += v[1]
 	}
 	return s
 }
 
-// stratum is one pair's matches: the scores of a, the lower number.
+// stratum is one pair's matches: what they count for a, the lower number, and for b.
 type stratum struct {
-	a, b   int
-	scores []float64
+	a, b int
+	of   [][2]float64
 }
 
 // strata sorts pairs and scores, so that the order of matches has no say.
-func strata(n int, matches []Match) []stratum {
-	by := map[int][]float64{}
+func strata(n int, matches []Worth) []stratum {
+	by := map[int][][2]float64{}
 	for _, m := range matches {
 		if m.A > m.B {
-			m = Match{m.B, m.A, 1 - m.Score}
+			m = Worth{m.B, m.A, m.OfB, m.OfA}
 		}
-		by[m.A*n+m.B] = append(by[m.A*n+m.B], m.Score)
+		by[m.A*n+m.B] = append(by[m.A*n+m.B], [2]float64{m.OfA, m.OfB})
 	}
 	var all []stratum
-	for key, scores := range by {
-		slices.Sort(scores)
-		all = append(all, stratum{key / n, key % n, scores})
+	for key, of := range by {
+		slices.SortFunc(of, func(x, y [2]float64) int { return cmp.Or(cmp.Compare(x[0], y[0]), cmp.Compare(x[1], y[1])) })
+		all = append(all, stratum{key / n, key % n, of})
 	}
 	slices.SortFunc(all, func(x, y stratum) int { return (x.a-y.a)*n + x.b - y.b })
 	return all

@@ -1,6 +1,7 @@
 package rating
 
 import (
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -36,12 +37,12 @@ func TestIntervalsCover(t *testing.T) {
 					played = append(played, play(rng, strength, p))
 				}
 			}
-			all, err := Bootstrap(c.sides, nil, played, 200, seed)
+			all, err := Bootstrap(c.sides, nil, Scores(played), 200, seed)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, s := range all {
-				if s.Rates.Low <= truth[i] && truth[i] <= s.Rates.High {
+				if s.Means.Low <= truth[i] && truth[i] <= s.Means.High {
 					rate++
 				}
 				if s.Ranks.Low <= ranks[i] && ranks[i] <= s.Ranks.High {
@@ -69,7 +70,7 @@ func TestBootstrapProperties(t *testing.T) {
 		for i := range n { // everybody plays
 			played = append(played, Match{i, (i + 1) % n, 0.5})
 		}
-		one, err := Bootstrap(n, nil, played, 50, 3)
+		one, err := Bootstrap(n, nil, Scores(played), 50, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,14 +78,14 @@ func TestBootstrapProperties(t *testing.T) {
 		for _, m := range slices.Backward(played) {
 			other = append(other, Match{m.B, m.A, 1 - m.Score})
 		}
-		two, err := Bootstrap(n, nil, other, 50, 3)
+		two, err := Bootstrap(n, nil, Scores(other), 50, 3)
 		if err != nil || !reflect.DeepEqual(one, two) {
 			t.Fatalf("%+v, but the other way round %+v, %v", one, two, err)
 		}
 		sum := 0.0
 		for _, s := range one {
 			sum += s.Rank
-			if s.Ranks.Low > s.Ranks.High || s.Ranks.Low < 1 || s.Ranks.High > n || s.Rates.Low > s.Rates.High || s.Rates.Low < 0 || s.Rates.High > 1 {
+			if s.Ranks.Low > s.Ranks.High || s.Ranks.Low < 1 || s.Ranks.High > n || s.Means.Low > s.Means.High || s.Means.Low < 0 || s.Means.High > 1 {
 				t.Fatalf("%+v", s)
 			}
 		}
@@ -99,7 +100,7 @@ func TestBootstrapOfTiesAndSingles(t *testing.T) {
 	for range 4 {
 		drawn = append(drawn, Match{0, 1, 0.5}, Match{1, 2, 0.5}, Match{2, 0, 0.5})
 	}
-	all, err := Bootstrap(3, nil, drawn, 100, 1)
+	all, err := Bootstrap(3, nil, Scores(drawn), 100, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,14 +109,14 @@ func TestBootstrapOfTiesAndSingles(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	all, err = Bootstrap(3, nil, []Match{{0, 1, 1}, {0, 2, 1}, {0, 2, 0}}, 100, 1)
+	all, err = Bootstrap(3, nil, Scores([]Match{{0, 1, 1}, {0, 2, 1}, {0, 2, 0}}), 100, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if all[0].Single != 1 || all[1].Single != 1 || all[2].Single != 0 {
 		t.Errorf("%+v", all)
 	}
-	if all[1].Rates != (Interval{0, 0}) || all[2].Rates != (Interval{0, 1}) {
+	if all[1].Means != (Interval{0, 0}) || all[2].Means != (Interval{0, 1}) {
 		t.Errorf("%+v", all)
 	}
 }
@@ -126,15 +127,15 @@ func TestBootstrapOfRedAgainstBlue(t *testing.T) {
 	for range 10 {
 		played = append(played, Match{0, 2, 0.5}, Match{0, 3, 0.5}, Match{1, 2, 1}, Match{1, 3, 0.75})
 	}
-	reds, err := Bootstrap(4, []int{1, 0}, played, 100, 1)
+	reds, err := Bootstrap(4, []int{1, 0}, Scores(played), 100, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(reds) != 2 || reds[0].Side != 1 || reds[0].Rank != 1 || reds[1].Rank != 2 || reds[0].Rate != 0.875 {
+	if len(reds) != 2 || reds[0].Side != 1 || reds[0].Rank != 1 || reds[1].Rank != 2 || reds[0].Mean != 0.875 {
 		t.Errorf("%+v", reds)
 	}
-	blues, err := Bootstrap(4, []int{2, 3}, played, 100, 1)
-	if err != nil || blues[1].Rank != 1 || blues[1].Rate != 0.375 {
+	blues, err := Bootstrap(4, []int{2, 3}, Scores(played), 100, 1)
+	if err != nil || blues[1].Rank != 1 || blues[1].Mean != 0.375 {
 		t.Errorf("%+v, %v", blues, err)
 	}
 }
@@ -145,11 +146,11 @@ func TestBootstrapSeedsAndErrors(t *testing.T) {
 		played = append(played, Match{0, 1, float64(i*7%11) / 10})
 	}
 	run := func(seed uint64) Interval {
-		all, err := Bootstrap(2, nil, played, 100, seed)
+		all, err := Bootstrap(2, nil, Scores(played), 100, seed)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return all[0].Rates
+		return all[0].Means
 	}
 	if run(1) != run(1) {
 		t.Error("equal seeds differ")
@@ -158,11 +159,11 @@ func TestBootstrapSeedsAndErrors(t *testing.T) {
 		t.Error("the seed has no say")
 	}
 	for name, err := range map[string]error{
-		"few resamples":    second(Bootstrap(2, nil, played, 39, 1)),
-		"an unknown side":  second(Bootstrap(2, []int{2}, played, 100, 1)),
-		"a side twice":     second(Bootstrap(2, []int{1, 1}, played, 100, 1)),
-		"a side that idle": second(Bootstrap(3, nil, played, 100, 1)),
-		"nobody":           second(Bootstrap(2, []int{}, played, 100, 1)),
+		"few resamples":    second(Bootstrap(2, nil, Scores(played), 39, 1)),
+		"an unknown side":  second(Bootstrap(2, []int{2}, Scores(played), 100, 1)),
+		"a side twice":     second(Bootstrap(2, []int{1, 1}, Scores(played), 100, 1)),
+		"a side that idle": second(Bootstrap(3, nil, Scores(played), 100, 1)),
+		"nobody":           second(Bootstrap(2, []int{}, Scores(played), 100, 1)),
 	} {
 		if err == nil {
 			t.Errorf("%s is taken", name)
@@ -171,3 +172,16 @@ func TestBootstrapSeedsAndErrors(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// Points of which both sides may get many rank too, and what is no number does not.
+func TestBootstrapOfPoints(t *testing.T) {
+	all, err := Bootstrap(3, nil, []Worth{{0, 1, 3, 3}, {0, 1, 3, 3}, {1, 0, 5, 0}, {2, 0, 1, 1}, {1, 2, 3, 3}}, 100, 1)
+	if err != nil || !near(all[0].Mean, 7./4, 1e-12) || !near(all[1].Mean, 14./4, 1e-12) || !near(all[2].Mean, 2, 1e-12) || all[1].Rank != 1 || all[0].Rank != 3 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	for _, w := range []Worth{{0, 1, math.NaN(), 0}, {0, 1, math.Inf(1), 0}, {0, 0, 1, 1}, {0, 2, 1, 1}} {
+		if _, err := Bootstrap(2, nil, []Worth{{0, 1, 1, 0}, w}, 100, 1); err == nil {
+			t.Errorf("%+v was taken", w)
+		}
+	}
+}

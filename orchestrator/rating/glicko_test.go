@@ -146,9 +146,6 @@ func TestWhatIsNoMatchIsRefused(t *testing.T) {
 		if _, err := Glicko(NewRatings(2), []Match{m}); err == nil {
 			t.Errorf("Glicko takes %+v", m)
 		}
-		if _, err := Bootstrap(2, nil, []Match{{0, 1, 1}, m}, 100, 1); err == nil {
-			t.Errorf("Bootstrap takes %+v", m)
-		}
 	}
 	for _, r := range []Rating{{math.NaN(), 350, 0.06}, {math.Inf(1), 350, 0.06}, {1500, 0, 0.06}, {1500, 350, 0}, {1500, math.NaN(), 0.06}} {
 		if _, err := Glicko([]Rating{r}, nil); err == nil {
