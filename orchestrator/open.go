@@ -234,7 +234,7 @@ func (p *Player) Play(ctx context.Context, i int) (population.Outcome, error) {
 // incumbent's referee's cases, until the evidence suffices or runs out. Both begin
 // every case with memory. Whoever asked completes the decision in the recorder.
 func JudgeOpen(ctx context.Context, o sandbox.Options, rec Declarer, d *Decision, incumbent, candidate *snapshots.Image, memory sexpr.Value) error {
-	d.Evaluator, d.Guardrails = evaluator(incumbent), []promote.Guardrail{promote.Failures()}
+	d.Evaluator, d.Guardrails = evaluator(incumbent, refereeFile), []promote.Guardrail{promote.Failures()}
 	if err := rec.Declare(*d); err != nil {
 		return err
 	}

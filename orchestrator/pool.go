@@ -178,28 +178,33 @@ func (p *Pool) each(ctx context.Context, genomes []*population.Genome, cases []i
 // by unit.
 func (p *Pool) carryOut(ctx context.Context, genomes []*population.Genome, work []unit) ([][]population.Outcome, error) {
 	results := make([][]population.Outcome, len(work))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, u := range work {
+	err := p.inParallel(ctx, len(work), func(ctx context.Context, i int) (err error) {
+		results[i], err = p.score(ctx, pick(genomes, work[i].genomes), work[i])
+		return err
+	})
+	return results, err
+}
+
+// inParallel does n pieces of work, begun in their order, each by one worker.
+func (p *Pool) inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	g, group := errgroup.WithContext(ctx)
+	for i := range n {
 		select {
 		case p.tokens <- struct{}{}:
-		case <-ctx.Done():
+		case <-group.Done():
 		}
-		if ctx.Err() != nil {
+		if group.Err() != nil {
 			break
 		}
-		g.Go(func() (err error) {
+		g.Go(func() error {
 			defer func() { <-p.tokens }()
-			results[i], err = p.score(ctx, pick(genomes, u.genomes), u)
-			return err
+			return do(group, i)
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := ctx.Err(); err != nil && results[len(work)-1] == nil {
-		return nil, err
-	}
-	return results, nil
+	return ctx.Err()
 }
 
 func pick(genomes []*population.Genome, indices []int) []*population.Genome {
@@ -311,45 +316,53 @@ func failed(f *sandbox.Failure) population.Outcome {
 	return population.Outcome{Status: status, Detail: f.Exit.String()}
 }
 
-// request takes a shadow, or replaces it by a fresh one, and asks it once. A
-// shadow that fails is replaced, so the number alive stays the same.
-func (p *Pool) request(ctx context.Context, genomes []*population.Genome, u unit, fresh bool) ([]population.Outcome, error) {
+func (p *Pool) request(ctx context.Context, genomes []*population.Genome, u unit, fresh bool) (outcomes []population.Outcome, err error) {
+	err = p.exchange(ctx, p.encode(genomes, u), fresh, func(answer sexpr.Value) (err error) {
+		outcomes, err = decode(answer, genomes, u.to-u.from)
+		return err
+	})
+	return outcomes, err
+}
+
+// exchange takes a shadow, or replaces it by a fresh one, and asks it once. read gets
+// the answer; its error says that the answer is garbled, or is a *RefereeError. A shadow
+// that fails is replaced, so the number alive stays the same.
+func (p *Pool) exchange(ctx context.Context, request sexpr.Value, fresh bool, read func(answer sexpr.Value) error) error {
 	var s *sandbox.Shadow
 	select {
 	case s = <-p.idle:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	if fresh {
 		p.forget(s)
 		s.Close()
 		var err error
 		if s, err = p.engine.Start(ctx); err != nil {
-			return nil, fmt.Errorf("starting a fresh shadow: %w", err)
+			return fmt.Errorf("starting a fresh shadow: %w", err)
 		}
 	}
-	answer, err := s.Ask(ctx, p.encode(genomes, u))
+	answer, err := s.Ask(ctx, request)
 	if err == nil {
-		var outcomes []population.Outcome
-		outcomes, err = decode(answer, genomes, u.to-u.from)
+		err = read(answer)
 		var referee *RefereeError
 		if err == nil || errors.As(err, &referee) {
 			p.count(s)
 			p.idle <- s
-			return outcomes, err
+			return err
 		}
 		err = &sandbox.Failure{Cause: sandbox.Garbled, Exit: s.Kill(), Err: err}
 	}
 	p.forget(s)
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	next, startErr := p.engine.Start(ctx)
 	if startErr != nil {
-		return nil, fmt.Errorf("replacing a shadow that failed (%v): %w", err, startErr)
+		return fmt.Errorf("replacing a shadow that failed (%v): %w", err, startErr)
 	}
 	p.idle <- next
-	return nil, err
+	return err
 }
 
 func (p *Pool) count(s *sandbox.Shadow) {

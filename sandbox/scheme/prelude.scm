@@ -1,7 +1,7 @@
 ;; prelude.scm: the trusted code that every agent process starts with.
 ;;
 ;; For agents:   memory-ref memory-set! memory-delete! checkpoint! propose!
-;; For referees: make-random random-below! policy-map!
+;; For referees: make-random random-below! policy-map! match-note!
 ;; In files:     policy! (as jird writes it when a genome was promoted)
 ;; For jird:     jird-main (called once, by boot.scm)
 ;;
@@ -274,9 +274,11 @@
       (if (< i (vector-length operations))
           (begin ((vector-ref operations i) file lanes stride) (loop (+ i 1)))))))
 
-;; An input of a policy as a finite flonum.
+;; An input of a policy as a finite flonum; a truth value is 1 or 0, as (truth ...) makes it.
 (define (jird-input x)
-  (let ((v (if (real? x) (exact->inexact x) (jird-fail "a policy was given " (jird-show x) ", which is not a real number"))))
+  (let ((v (cond ((real? x) (exact->inexact x))
+                 ((boolean? x) (if x 1. 0.))
+                 (else (jird-fail "a policy was given " (jird-show x) ", which is neither a real number nor a truth value")))))
     (cond ((not (= v v)) (jird-fail "a policy was given NaN"))
           ((> v 1e300) 1e300)
           ((< v -1e300) -1e300)
@@ -390,6 +392,67 @@
                              (jird-cut (jird-show c) 80))))
             cases)
   (list->vector cases))
+
+;; ---------------------------------------------------------------------------
+;; Matches, when both sides are grammar policies: the referee runs right here.
+
+(define jird-mover #f)              ; the side that computes, for the blame
+(define jird-notes #f)              ; of the match, newest first; #f when nobody asks
+
+;; (match-note! DATUM): what a person who has the match replayed will see.
+(define (match-note! datum)
+  (if jird-notes (set! jird-notes (cons datum jird-notes))))
+
+(define (jird-programs definitions)
+  (map (lambda (definition)
+         (let ((head (cadr (cadr definition))))
+           (cons (car head)
+                 (cons (car definition)
+                       (jird-compile (car head) (cdr head) (caddr (cadr definition)))))))
+       definitions))
+
+;; A side as the referee sees it: (SIDE NAME ARG ...) is what its policy NAME answers.
+;; (SIDE) is how many of its FUEL steps it has used.
+(define (jird-side who programs fuel)
+  (let ((left fuel))
+    (lambda call
+      (if (null? call)
+          (- fuel left)
+          (let ((program (assq (car call) programs)))
+            (if (not program)
+                (jird-fail "match-play asked " (symbol->string who) " for " (jird-show (car call))
+                           ", which is not one of its definitions"))
+            (set! jird-mover who)
+            (set! jird-fuel left)
+            (let ((answer (jird-apply (cddr program) (cadr program) (cdr call))))
+              (set! left jird-fuel)
+              answer))))))
+
+(define (jird-points answer)
+  (define (finite? x)
+    (and (real? x) (let ((v (exact->inexact x))) (and (< v 1e300) (< -1e300 v)))))
+  (if (and (pair? answer) (finite? (car answer)) (finite? (cdr answer)))
+      answer
+      (jird-fail "match-play answered " (jird-cut (jird-show answer) 80)
+                 "; it must be a pair of two finite real numbers, the points of blue and of red")))
+
+;; One match, each side with FUEL steps. -> (ok STEPS STEPS POINTS POINTS NOTE ...) of blue and red,
+;; (fuel SIDE), (memory MESSAGE) or (referee MESSAGE).
+(define (jird-match fuel note? blue red seed)
+  (with-exception-catcher
+   (lambda (e)
+     (set! jird-overlay #f)
+     (cond ((eq? e jird-out-of-fuel) (list 'fuel jird-mover))
+           ((jird-exhausted? e) (list 'memory (jird-explain e)))
+           (else (list 'referee (jird-explain e)))))
+   (lambda ()
+     (set! jird-notes (if note? '() #f))
+     (let* ((blue (jird-side 'blue blue fuel))
+            (red (jird-side 'red red fuel))
+            (points (jird-points (jird-call (lambda () ((jird-lookup 'match-play) blue red seed)))))
+            (notes (if jird-notes (jird-checked (reverse jird-notes)) '())))
+       (set! jird-notes #f)
+       (cons 'ok (cons (blue) (cons (red) (cons (car points) (cons (cdr points) notes)))))))))
 
 ;; ---------------------------------------------------------------------------
 ;; Frames on descriptor 3: 4 bytes of length, big-endian, then one datum.
@@ -512,6 +575,13 @@
            (map (lambda (definitions)
                   (jird-score (cadr request) (caddr request) (cadddr request) definitions))
                 (cddddr request))))
+    ((match)                        ; (match FUEL NOTES? (SIDE ...) (BLUE RED SEED) ...), sides by number
+     (let ((sides (list->vector (map jird-programs (cadddr request)))))
+       (cons 'matches
+             (map (lambda (m)
+                    (jird-match (cadr request) (caddr request) (vector-ref sides (car m))
+                                (vector-ref sides (cadr m)) (caddr m)))
+                  (cddddr request)))))
     ((call) (jird-handle '() (cadr request) (lambda () #f)))
     ((live)                         ; (live SETS COMMIT BEFORE REQUEST)
      (jird-live (cadr request) (caddr request) (cadddr request) (car (cddddr request))))

@@ -1,0 +1,210 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"jird/population"
+	"jird/sandbox"
+	"jird/snapshots/sexpr"
+)
+
+// A match is played by the referee in the agent's match.scm, which defines
+//
+//	(match-play BLUE RED SEED) -> (POINTS . POINTS) of blue and red
+//
+// where BLUE and RED are procedures, (BLUE NAME ARG ...) being what the side's
+// definition NAME answers. More points are better. What it tells (match-note! DATUM)
+// is kept if it is asked for.
+
+// Side is what can play: one genome and the kinds of its definitions.
+type Side struct {
+	Genome *population.Genome
+	Kinds  []string // results of the grammar's definitions, "real" or "bool"
+}
+
+// NewSide gives a genome of a grammar its place in matches.
+func NewSide(g *population.Genome, grammar *population.Grammar) Side {
+	s := Side{Genome: g}
+	for _, d := range grammar.Definitions {
+		s.Kinds = append(s.Kinds, d.Result.String())
+	}
+	return s
+}
+
+// Match is one game of two sides, given by their index.
+type Match struct {
+	Blue, Red int
+	Seed      uint64
+}
+
+// Verdict is how a match ended.
+type Verdict string
+
+// Played is the end of every match with points; Forfeit gives the match to the side
+// that did not run out of its steps; in a Draw nobody is to blame that could be named,
+// such as when both sides together filled the memory of their shadow.
+const (
+	Played  Verdict = "played"
+	Forfeit Verdict = "forfeit"
+	Draw    Verdict = "draw"
+)
+
+// MatchResult is how a match went. It depends on the two sides, the seed and the fuel
+// alone.
+type MatchResult struct {
+	Verdict   Verdict       `json:"verdict"`
+	Detail    string        `json:"detail,omitempty"` // of a forfeit or draw
+	Blue      float64       `json:"blue"`             // points; of a forfeit 1 and 0
+	Red       float64       `json:"red"`
+	BlueSteps int64         `json:"blue_steps"`
+	RedSteps  int64         `json:"red_steps"`
+	Notes     []sexpr.Value `json:"-"` // what the referee noted, if it was asked to
+}
+
+// Score is blue's: 1 for a win, 0.5 for a draw, 0 for a loss.
+func (r MatchResult) Score() float64 {
+	switch {
+	case r.Blue > r.Red:
+		return 1
+	case r.Blue < r.Red:
+		return 0
+	}
+	return 0.5
+}
+
+// Equal says whether two results are the same but for notes.
+func (r MatchResult) Equal(o MatchResult) bool {
+	return r.Verdict == o.Verdict && r.Blue == o.Blue && r.Red == o.Red && r.BlueSteps == o.BlueSteps && r.RedSteps == o.RedSteps
+}
+
+// matchBatch bounds the matches of one request, as maxBatch does the genomes.
+const matchBatch = 32
+
+// Play plays matches and returns their results in the same order, whatever the number
+// of shadows and workers. A failing referee gives a *RefereeError.
+func (p *Pool) Play(ctx context.Context, sides []Side, matches []Match, notes bool) ([]MatchResult, error) {
+	results := make([]MatchResult, len(matches))
+	batches := (len(matches) + matchBatch - 1) / matchBatch
+	err := p.inParallel(ctx, batches, func(ctx context.Context, b int) error {
+		from := b * matchBatch
+		to := min(from+matchBatch, len(matches))
+		return p.play(ctx, sides, matches[from:to], notes, results[from:to])
+	})
+	return results, err
+}
+
+// play has one shadow play a batch. What fails in company is repeated alone in fresh
+// shadows before it counts.
+func (p *Pool) play(ctx context.Context, sides []Side, matches []Match, notes bool, results []MatchResult) error {
+	err := p.playOnce(ctx, sides, matches, notes, false, results)
+	var failure *sandbox.Failure
+	if err != nil && !errors.As(err, &failure) {
+		return err
+	}
+	for i := range matches {
+		if err == nil && results[i].Verdict != Draw {
+			continue
+		}
+		if err := p.playAlone(ctx, sides, matches[i:i+1], notes, results[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pool) playAlone(ctx context.Context, sides []Side, match []Match, notes bool, result []MatchResult) error {
+	for try := 1; ; try++ {
+		err := p.playOnce(ctx, sides, match, notes, true, result)
+		var failure *sandbox.Failure
+		if err == nil || !errors.As(err, &failure) {
+			return err
+		}
+		if !environmental(failure) {
+			result[0] = MatchResult{Verdict: Draw, Detail: fmt.Sprintf("the shadow that held both sides ended: %v", failure.Exit)}
+			return nil
+		}
+		if try == environmentTries {
+			return fmt.Errorf("the machine gave a shadow too little time, %d times over: %w; raise limits.wall or lower --workers", environmentTries, failure)
+		}
+	}
+}
+
+func (p *Pool) playOnce(ctx context.Context, sides []Side, matches []Match, notes, fresh bool, results []MatchResult) error {
+	request := p.matchRequest(sides, matches, notes)
+	return p.exchange(ctx, request, fresh, func(answer sexpr.Value) error {
+		list, _ := answer.(sexpr.List)
+		if len(list) != len(matches)+1 || list[0] != sexpr.Symbol("matches") {
+			return fmt.Errorf("the answer is not a list of %d matches", len(matches))
+		}
+		for i, m := range matches {
+			r, err := decodeMatch(list[i+1], sides[m.Blue], sides[m.Red])
+			if err != nil {
+				return err
+			}
+			results[i] = r
+		}
+		return nil
+	})
+}
+
+// matchRequest writes (match FUEL NOTES? (SIDE ...) (BLUE RED SEED) ...) with each side
+// once.
+func (p *Pool) matchRequest(sides []Side, matches []Match, notes bool) sexpr.Value {
+	numbers := map[int]int64{}
+	var definitions sexpr.List
+	number := func(side int) sexpr.Value {
+		if _, known := numbers[side]; !known {
+			numbers[side] = int64(len(definitions))
+			definitions = append(definitions, installable(sides[side].Genome, sides[side].Kinds))
+		}
+		return sexpr.NewInt(numbers[side])
+	}
+	var games sexpr.List
+	for _, m := range matches {
+		games = append(games, sexpr.List{number(m.Blue), number(m.Red), sexpr.NewInt(int64(m.Seed >> 2))}) // a fixnum in Gambit
+	}
+	return append(sexpr.List{sexpr.Symbol("match"), sexpr.NewInt(p.fuel), sexpr.Bool(notes), definitions}, games...)
+}
+
+// decodeMatch reads what the prelude's jird-match answers.
+func decodeMatch(v sexpr.Value, blue, red Side) (MatchResult, error) {
+	list, _ := v.(sexpr.List)
+	if len(list) < 2 {
+		return MatchResult{}, errors.New("a match is not (STATUS DETAIL ...)")
+	}
+	text, _ := list[1].(sexpr.String)
+	switch list[0] {
+	case sexpr.Symbol("ok"):
+		return decodePoints(list)
+	case sexpr.Symbol("fuel"):
+		r := MatchResult{Verdict: Forfeit, Detail: "blue ran out of steps", Red: 1}
+		if list[1] == sexpr.Symbol("red") {
+			r.Detail, r.Blue, r.Red = "red ran out of steps", 1, 0
+		}
+		return r, nil
+	case sexpr.Symbol("memory"):
+		return MatchResult{Verdict: Draw, Detail: string(text)}, nil
+	case sexpr.Symbol("referee"):
+		return MatchResult{}, &RefereeError{Message: string(text), Genome: blue.Genome.Expr() + " against " + red.Genome.Expr()}
+	}
+	return MatchResult{}, errors.New("a match has an unknown status")
+}
+
+func decodePoints(list sexpr.List) (r MatchResult, err error) {
+	if len(list) < 5 {
+		return r, errors.New("a match without steps and points")
+	}
+	var numbers [4]float64
+	for i := range numbers {
+		n, ok := number(list[i+1])
+		if !ok {
+			return r, errors.New("steps and points must be finite numbers")
+		}
+		numbers[i] = n
+	}
+	return MatchResult{
+		Verdict: Played, BlueSteps: int64(numbers[0]), RedSteps: int64(numbers[1]), Blue: numbers[2], Red: numbers[3], Notes: list[5:],
+	}, nil
+}

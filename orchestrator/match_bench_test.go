@@ -1,0 +1,93 @@
+package orchestrator
+
+import (
+	"context"
+	"math/rand"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"jird/orchestrator/rating"
+	"jird/population"
+	"jird/sandbox"
+	"jird/snapshots/sexpr"
+)
+
+// players are random genomes for the iterated prisoner's dilemma.
+func players(b *testing.B, n int) (*population.Grammar, []Side) {
+	args := strings.Fields("round mine theirs mine-before theirs-before theirs-third my-defections their-defections their-recent chance")
+	g := &population.Grammar{
+		Definitions: []population.Definition{{Name: "move", Result: population.Bool}}, Functions: []string{"+", "-", "*", "if", "<", "and", "or", "not"},
+		Constants: []population.ConstantRange{{Low: 0, High: 200, Integer: true}}, MaxDepth: 6, MaxSize: 30,
+	}
+	for _, a := range args {
+		kind := population.Real
+		if strings.HasPrefix(a, "mine") || strings.HasPrefix(a, "theirs") {
+			kind = population.Bool
+		}
+		g.Definitions[0].Params = append(g.Definitions[0].Params, population.Param{Name: a, Kind: kind})
+		g.Leaves = append(g.Leaves, sexpr.Symbol(a))
+	}
+	if err := g.Check(); err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewSource(1))
+	var sides []Side
+	for range n {
+		sides = append(sides, NewSide(g.Random(rng), g))
+	}
+	return g, sides
+}
+
+// BenchmarkMatches is a round robin of 64 players of the iterated prisoner's dilemma, 200
+// turns a match, 20 seeds: all of it, and beside it the rate with a process for each match.
+func BenchmarkMatches(b *testing.B) {
+	referee, err := os.ReadFile("../experiments/examples/dilemma/agent/match.scm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	o := openOptions(b)
+	o.Policy.Heap = 64 << 20
+	g, sides := players(b, 64)
+	engine, err := sandbox.Open(context.Background(), o, sandbox.Image{Files: []sandbox.Source{{Name: matchFile, Code: referee}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(engine.Close)
+	p, err := NewPool(context.Background(), engine, g, 1_000_000, 50, runtime.NumCPU())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(p.Close)
+	var matches []Match
+	for seed := range uint64(20) {
+		for _, pair := range rating.RoundRobin(len(sides)) {
+			matches = append(matches, Match{pair.A, pair.B, seeded(seed + 1)})
+		}
+	}
+	const few = 200
+	var together, alone time.Duration
+	for b.Loop() {
+		began := time.Now()
+		if _, err := p.Play(b.Context(), sides, matches, false); err != nil {
+			b.Fatal(err)
+		}
+		together += time.Since(began)
+		began = time.Now()
+		err := p.inParallel(b.Context(), few, func(ctx context.Context, i int) error {
+			return p.playAlone(ctx, sides, matches[i:i+1], false, make([]MatchResult, 1))
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		alone += time.Since(began)
+	}
+	rate, single := float64(len(matches)*b.N)/together.Seconds(), float64(few*b.N)/alone.Seconds()
+	b.ReportMetric(together.Seconds()/float64(b.N), "s-for-40320")
+	b.ReportMetric(rate, "matches/s")
+	b.ReportMetric(rate/single, "matches/process-each")
+	b.ReportMetric(float64(p.Peak()), "alive")
+	b.ReportMetric(0, "ns/op")
+}

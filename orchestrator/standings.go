@@ -1,0 +1,230 @@
+package orchestrator
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"jird/orchestrator/rating"
+)
+
+// Standing is where one entrant stands. Means are of what a match counts in the
+// tournament's rank; intervals are of 95 %.
+type Standing struct {
+	Side   string     `json:"side"`
+	Name   string     `json:"name"`
+	Rank   float64    `json:"rank"` // 1 is the best of its side; equals share the mean of theirs
+	Ranks  [2]float64 `json:"rank_interval"`
+	Mean   float64    `json:"mean"`
+	Means  [2]float64 `json:"mean_interval"`
+	Wins   int        `json:"wins"`
+	Draws  int        `json:"draws"`
+	Losses int        `json:"losses"`
+	Rating float64    `json:"rating"` // Glicko-2, of wins, draws and losses
+	RD     float64    `json:"rd"`
+	Alpha  float64    `json:"alpha"` // alpha-rank mass among its side, of wins, draws and losses
+	Expr   string     `json:"expr"`
+}
+
+// WinRate is 1 for a win and half for a draw, in the mean.
+func (s Standing) WinRate() float64 { return winRate(s.Wins, s.Draws, s.Losses) }
+
+func winRate(wins, draws, losses int) float64 {
+	return (float64(wins) + float64(draws)/2) / float64(max(1, wins+draws+losses))
+}
+
+// Generality is how a side's champion did against entrants that it had never met.
+type Generality struct {
+	Side      string  `json:"side"`
+	Champion  string  `json:"champion"`
+	Opponents int     `json:"opponents"`
+	Matches   int     `json:"matches"`
+	Mean      float64 `json:"mean"`
+	WinRate   float64 `json:"winrate"`
+}
+
+// Standings are how a tournament ended.
+type Standings struct {
+	Run        string       `json:"run"`
+	Seed       uint64       `json:"seed"`
+	Runtime    string       `json:"runtime"`
+	Rank       string       `json:"rank"`
+	Rounds     int          `json:"rounds"`
+	Matches    int          `json:"matches"`
+	Forfeits   int          `json:"forfeits"`
+	Champion   Standing     `json:"champion"` // of the first side
+	Champions  []Standing   `json:"champions"`
+	Standings  []Standing   `json:"standings"` // by side, then by rank
+	Generality []Generality `json:"generality"`
+	Warnings   []string     `json:"warnings"`
+	Seconds    float64      `json:"seconds"` // of this process; the only number that another run does not repeat
+}
+
+// resamples of the bootstrap.
+const resamples = 1000
+
+// Standings reckons the matches of a tournament up.
+func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
+	s := &Standings{Run: p.Record.ID, Seed: p.Record.Seed, Runtime: p.Record.Runtime, Rank: p.Rank, Rounds: p.Seeds, Generality: []Generality{}, Warnings: []string{}}
+	var matches []rating.Match
+	var worths []rating.Worth
+	for _, m := range played {
+		s.Matches++
+		if m.Result.Verdict == Forfeit {
+			s.Forfeits++
+		}
+		if p.Entrants[m.Blue].HeldOut || p.Entrants[m.Red].HeldOut {
+			continue
+		}
+		matches = append(matches, rating.Match{A: m.Blue, B: m.Red, Score: m.Result.Score()})
+		blue, red := p.worth(m.Result)
+		worths = append(worths, rating.Worth{A: m.Blue, B: m.Red, OfA: blue, OfB: red})
+	}
+	ratings, err := rating.Glicko(rating.NewRatings(len(p.Entrants)), matches)
+	if err != nil {
+		return nil, err
+	}
+	table, err := rating.Tally(len(p.Entrants), matches)
+	if err != nil {
+		return nil, err
+	}
+	alpha, err := p.alpha(table)
+	if err != nil {
+		return nil, err
+	}
+	for side := range p.Grammars {
+		standings, err := p.sideStandings(side, worths, table)
+		if err != nil {
+			return nil, err
+		}
+		for i := range standings {
+			n := standings[i].entrant
+			standings[i].Rating, standings[i].RD, standings[i].Alpha = ratings[n].Rating, ratings[n].RD, alpha[n]
+			s.Standings = append(s.Standings, standings[i].Standing)
+		}
+		s.Champions = append(s.Champions, standings[0].Standing)
+		if standings[0].Ranks[1] > 1 {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("%s is not surely the best %s: its rank is from %g to %g; more seeds would tell", standings[0].Name, standings[0].Side, standings[0].Ranks[0], standings[0].Ranks[1]))
+		}
+		if g, met := p.generality(side, standings[0].entrant, played); met {
+			s.Generality = append(s.Generality, g)
+		}
+	}
+	s.Champion = s.Champions[0]
+	return s, nil
+}
+
+// numbered is a standing with its entrant's number.
+type numbered struct {
+	Standing
+	entrant int
+}
+
+func (p TournamentPlan) playing(side int) (entrants []int) {
+	for i, e := range p.Entrants {
+		if e.Side == side && !e.HeldOut {
+			entrants = append(entrants, i)
+		}
+	}
+	return entrants
+}
+
+func (p TournamentPlan) sideStandings(side int, worths []rating.Worth, table rating.Table) ([]numbered, error) {
+	ranked, err := rating.Bootstrap(len(p.Entrants), p.playing(side), worths, resamples, p.seed(-1))
+	if err != nil {
+		return nil, err
+	}
+	var all []numbered
+	for _, r := range ranked {
+		e := p.Entrants[r.Side]
+		st := Standing{
+			Side: p.SideNames[side], Name: e.Name, Rank: r.Rank, Ranks: [2]float64{r.Ranks.Low, r.Ranks.High},
+			Mean: r.Mean, Means: [2]float64{r.Means.Low, r.Means.High}, Expr: e.Genome.Expr(),
+		}
+		for _, cell := range table[r.Side] {
+			st.Wins, st.Losses = st.Wins+cell.Wins, st.Losses+cell.Losses
+			st.Draws += cell.Games - cell.Wins - cell.Losses
+		}
+		all = append(all, numbered{st, r.Side})
+	}
+	slices.SortStableFunc(all, func(a, b numbered) int { return cmp.Compare(a.Rank, b.Rank) })
+	return all, nil
+}
+
+// alpha gives every entrant that plays its alpha-rank mass.
+func (p TournamentPlan) alpha(table rating.Table) ([]float64, error) {
+	mass := make([]float64, len(p.Entrants))
+	set := func(entrants []int, masses []float64) {
+		for i, n := range entrants {
+			mass[n] = masses[i]
+		}
+	}
+	first := p.playing(0)
+	if len(p.Grammars) == 1 {
+		all, err := rating.AlphaRank(table.Sub(first, first))
+		set(first, all)
+		return mass, err
+	}
+	second := p.playing(1)
+	rows, columns, err := rating.AlphaRankTwo(table.Sub(first, second))
+	set(first, rows)
+	set(second, columns)
+	return mass, err
+}
+
+func (p TournamentPlan) generality(side, champion int, played []PlayedMatch) (g Generality, met bool) {
+	g = Generality{Side: p.SideNames[side], Champion: p.Entrants[champion].Name}
+	opponents := map[int]bool{}
+	won, sum := 0.0, 0.0
+	for _, m := range played {
+		blue, red := p.worth(m.Result)
+		score, worth, other := m.Result.Score(), blue, m.Red
+		if m.Blue != champion {
+			score, worth, other = 1-score, red, m.Blue
+		}
+		if (m.Blue != champion && m.Red != champion) || !p.Entrants[other].HeldOut {
+			continue
+		}
+		opponents[other] = true
+		won, sum = won+score, sum+worth
+		g.Matches++
+	}
+	if g.Opponents = len(opponents); g.Matches == 0 {
+		return g, false
+	}
+	g.WinRate, g.Mean = won/float64(g.Matches), sum/float64(g.Matches)
+	return g, true
+}
+
+// Numbers are what can be asserted: rounds, matches, forfeits; rank, mean, winrate,
+// wins, draws, losses, rating and alpha of champion and of each entrant by name; mean and
+// winrate of each side (of its entrants together) and of generality, and of
+// generality.SIDE where there are two.
+func (s *Standings) Numbers() map[string]float64 {
+	n := map[string]float64{"rounds": float64(s.Rounds), "matches": float64(s.Matches), "forfeits": float64(s.Forfeits)}
+	put := func(name string, e Standing) {
+		n[name+".rank"], n[name+".mean"], n[name+".winrate"] = e.Rank, e.Mean, e.WinRate()
+		n[name+".wins"], n[name+".draws"], n[name+".losses"] = float64(e.Wins), float64(e.Draws), float64(e.Losses)
+		n[name+".rating"], n[name+".alpha"] = e.Rating, e.Alpha
+	}
+	of := map[string]float64{}
+	for _, e := range s.Standings {
+		of[e.Side]++
+		n[e.Side+".mean"] += e.Mean
+		n[e.Side+".winrate"] += e.WinRate()
+	}
+	for side, entrants := range of {
+		n[side+".mean"] /= entrants
+		n[side+".winrate"] /= entrants
+	}
+	for _, e := range s.Standings {
+		put(e.Name, e)
+	}
+	put("champion", s.Champion)
+	for i, g := range s.Generality {
+		for _, name := range map[bool][]string{true: {"generality", "generality." + g.Side}, false: {"generality." + g.Side}}[i == 0] {
+			n[name+".mean"], n[name+".winrate"] = g.Mean, g.WinRate
+		}
+	}
+	return n
+}

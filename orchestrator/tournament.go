@@ -1,0 +1,270 @@
+package orchestrator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"jird/orchestrator/rating"
+	"jird/population"
+	"jird/sandbox"
+	"jird/snapshots"
+)
+
+// Entrant is one genome that plays, under a name, for a side.
+type Entrant struct {
+	Name    string
+	Side    int  // index of the plan's grammars
+	HeldOut bool // met by the champion only, once it is known
+	Genome  *population.Genome
+}
+
+// TournamentRecord identifies a tournament. Nothing in it depends on time, place or the
+// number of workers.
+type TournamentRecord struct {
+	ID        string
+	Name      string
+	Spec      string // effective, as canonical JSON
+	SpecHash  string
+	Agent     string // snapshot whose match.scm is the referee
+	Evaluator string // SHA-256 of match.scm and jird's prelude, hex
+	Runtime   string
+	Seed      uint64
+	Repeat    int
+}
+
+// Ranks by which entrants are ordered.
+const (
+	ByPoints = "points" // mean points of a match
+	ByWins   = "wins"   // mean of 1 for a win and 0.5 for a draw
+)
+
+// TournamentPlan is a tournament, ready to be played.
+type TournamentPlan struct {
+	Record    TournamentRecord
+	SideNames []string
+	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second
+	Entrants  []Entrant
+	Seeds     int    // rounds: in each, every two meet once
+	Rank      string // ByPoints or ByWins
+	Fuel      int64  // steps of a side in a match
+	Shadows   int
+	Workers   int
+	Sandbox   sandbox.Options
+}
+
+// PlayedMatch is one match of a tournament, by the entrants' numbers.
+type PlayedMatch struct {
+	Number int // from 0, in the order of the rounds
+	Match
+	Result MatchResult
+}
+
+// Rounds keeps a tournament: every round is one transaction, written or not.
+type Rounds interface {
+	// BeginTournament records it with its entrants. It is an error if the id is there.
+	BeginTournament(TournamentRecord, []Entrant) error
+	// Round records one whole round.
+	Round(tournament string, number int, matches []PlayedMatch) error
+	// Played returns the matches of all rounds so far, and how many rounds those are.
+	Played(tournament string) (matches []PlayedMatch, rounds int, err error)
+}
+
+// Tournament plays what was not played yet, calls after once after each round, and
+// returns all matches. Any number of workers play the same.
+func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, book Rounds, after func(rounds, of int)) ([]PlayedMatch, error) {
+	played, done, err := book.Played(p.Record.ID)
+	if err != nil {
+		return nil, err
+	}
+	if done < p.rounds() {
+		pool, err := p.open(ctx, vault)
+		if err != nil {
+			return nil, err
+		}
+		defer pool.close()
+		for ; done < p.Seeds; done++ {
+			if played, err = p.round(ctx, pool.pool, book, done, p.pairs(), played); err != nil {
+				return nil, err
+			}
+			after(done+1, p.rounds())
+		}
+		if done < p.rounds() {
+			if played, err = p.round(ctx, pool.pool, book, done, p.unmet(played), played); err != nil {
+				return nil, err
+			}
+			after(done+1, p.rounds())
+		}
+	}
+	return played, nil
+}
+
+// rounds is one for each seed, and one of the champions against those they never met.
+func (p TournamentPlan) rounds() int {
+	if slices.ContainsFunc(p.Entrants, func(e Entrant) bool { return e.HeldOut }) {
+		return p.Seeds + 1
+	}
+	return p.Seeds
+}
+
+func (p TournamentPlan) round(ctx context.Context, pool *Pool, book Rounds, number int, matches []Match, before []PlayedMatch) ([]PlayedMatch, error) {
+	for i := range matches {
+		if matches[i].Seed == 0 {
+			matches[i].Seed = p.seed(number)
+		}
+	}
+	results, err := pool.Play(ctx, p.sides(), matches, false)
+	if err != nil {
+		return nil, err
+	}
+	round := make([]PlayedMatch, len(matches))
+	for i, m := range matches {
+		round[i] = PlayedMatch{len(before) + i, m, results[i]}
+	}
+	if err := book.Round(p.Record.ID, number, round); err != nil {
+		return nil, err
+	}
+	return append(before, round...), nil
+}
+
+// pairs is who meets in a round.
+func (p TournamentPlan) pairs() (matches []Match) {
+	var of [2][]int
+	for i, e := range p.Entrants {
+		if !e.HeldOut {
+			of[e.Side] = append(of[e.Side], i)
+		}
+	}
+	pairs := rating.RedBlue(of[0], of[1])
+	if len(p.Grammars) == 1 {
+		pairs = nil
+		for _, pair := range rating.RoundRobin(len(of[0])) {
+			pairs = append(pairs, rating.Pairing{A: of[0][pair.A], B: of[0][pair.B]})
+		}
+	}
+	for _, pair := range pairs {
+		matches = append(matches, Match{Blue: pair.A, Red: pair.B})
+	}
+	return matches
+}
+
+// unmet is each side's champion against the held-out entrants of the other, with seeds
+// that no round had.
+func (p TournamentPlan) unmet(played []PlayedMatch) (matches []Match) {
+	for side := range p.Grammars {
+		champion := p.best(played, side)
+		for i, e := range p.Entrants {
+			if !e.HeldOut || (len(p.Grammars) == 2 && e.Side == side) {
+				continue
+			}
+			for s := range p.Seeds {
+				m := Match{Blue: champion, Red: i, Seed: p.seed(p.Seeds + s)}
+				if len(p.Grammars) == 2 && side == 1 {
+					m.Blue, m.Red = m.Red, m.Blue
+				}
+				matches = append(matches, m)
+			}
+		}
+	}
+	return matches
+}
+
+// best is the entrant of a side with the best mean, the first of equals.
+func (p TournamentPlan) best(played []PlayedMatch, side int) int {
+	sums, games := make([]float64, len(p.Entrants)), make([]float64, len(p.Entrants))
+	for _, m := range played {
+		blue, red := p.worth(m.Result)
+		sums[m.Blue], sums[m.Red] = sums[m.Blue]+blue, sums[m.Red]+red
+		games[m.Blue]++
+		games[m.Red]++
+	}
+	best := -1
+	for i, e := range p.Entrants {
+		if e.Side != side || e.HeldOut || games[i] == 0 {
+			continue
+		}
+		if best < 0 || sums[i]/games[i] > sums[best]/games[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// worth is what a match counts for its two sides in the tournament's rank.
+func (p TournamentPlan) worth(r MatchResult) (blue, red float64) {
+	if p.Rank == ByPoints {
+		return r.Blue, r.Red
+	}
+	return r.Score(), 1 - r.Score()
+}
+
+// seed derives the seed of a round: it belongs to the experiment and its seed.
+func (p TournamentPlan) seed(round int) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "match/%s/%d/%d", p.Record.SpecHash, p.Record.Seed, round))
+	return binary.BigEndian.Uint64(sum[:8]) | 4 // not 0 as the referee sees it
+}
+
+func (p TournamentPlan) sides() []Side {
+	all := make([]Side, len(p.Entrants))
+	for i, e := range p.Entrants {
+		all[i] = NewSide(e.Genome, p.Grammars[e.Side])
+	}
+	return all
+}
+
+func (p TournamentPlan) open(ctx context.Context, vault *snapshots.Vault) (*Bench, error) {
+	image, err := vault.Get(snapshots.ID(p.Record.Agent))
+	if err != nil {
+		return nil, err
+	}
+	im, err := matchImage(image)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := sandbox.Open(ctx, p.Sandbox, im)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := NewPool(ctx, engine, p.Grammars[0], p.Fuel, p.Shadows, p.Workers)
+	if err != nil {
+		engine.Close()
+		return nil, err
+	}
+	return &Bench{engine, pool}, nil
+}
+
+// matchFile holds the referee of matches.
+const matchFile = "match.scm"
+
+// matchImage is what the shadows of matches load: the agent's files, then the referee.
+func matchImage(image *snapshots.Image) (im sandbox.Image, err error) {
+	referee := image.File(matchFile)
+	if referee == nil {
+		return im, &AgentError{matchFile, errors.New("the agent folder has no such file; it must define (match-play BLUE RED SEED)")}
+	}
+	for _, f := range image.Files {
+		if path.Ext(f.Path) == ".scm" && f.Path != matchFile && f.Path != refereeFile && f.Path != "memory.scm" {
+			im.Files = append(im.Files, sandbox.Source{Name: f.Path, Code: f.Data})
+		}
+	}
+	im.Files = append(im.Files, sandbox.Source{Name: matchFile, Code: referee.Data})
+	return im, nil
+}
+
+// MatchEvaluator identifies the referee of an image's matches.
+func MatchEvaluator(image *snapshots.Image) string { return evaluator(image, matchFile) }
+
+// Replay plays matches of a tournament again, with what the referee notes.
+func Replay(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, matches []Match) ([]MatchResult, error) {
+	p.Shadows, p.Workers = 1, 1
+	bench, err := p.open(ctx, vault)
+	if err != nil {
+		return nil, err
+	}
+	defer bench.close()
+	return bench.pool.Play(ctx, p.sides(), matches, true)
+}
