@@ -64,6 +64,8 @@ func (l *Lab) AgentName(arg string) (string, error) {
 	}
 	if s, err := Load(filepath.Join(filepath.Dir(abs), "experiment.yaml"), ""); err == nil && filepath.Clean(s.Agent) == abs {
 		name = s.Name
+	} else if s, err := LoadTournament(filepath.Join(filepath.Dir(abs), "tournament.yaml")); err == nil && filepath.Clean(s.Agent) == abs {
+		name = s.Name
 	}
 	_, err = l.Agent(&Spec{Name: name, Agent: abs})
 	return name, err

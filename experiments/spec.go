@@ -142,7 +142,7 @@ func Load(path, variant string) (*Spec, error) {
 		r.text(&spec.Agent)(n, name)
 		spec.place = Fault{File: path, Line: n.GetToken().Position.Line, Column: n.GetToken().Position.Column}
 	}
-	fields["evolve"] = r.evolve(&spec.Evolve)
+	fields["evolve"] = func(n ast.Node, name string) { r.object(n, name, r.evolveFields(&spec.Evolve)) }
 	fields["variants"] = func(n ast.Node, _ string) { variants = n }
 	r.object(root, "the experiment", fields)
 	if variants != nil {
@@ -203,13 +203,14 @@ func (r *reader) specFields(s *Spec) map[string]field {
 				"alpha": r.real(&s.Alpha, 0.0001, 0.5), "effect": r.real(&s.Effect, 0.001, 1), "power": r.real(&s.Power, 0.5, 0.999),
 			})
 		},
-		"limits": func(n ast.Node, name string) {
-			l := &s.Limits
-			r.object(n, name, map[string]field{
-				"fuel": r.integer(&l.Fuel, 1, 1<<50), "heap": r.bytes(&l.Heap), "wall": r.duration(&l.Wall),
-				"output": r.bytes(&l.Output), "open-files": r.integer(&l.OpenFiles, 8, 1000), "workspace": r.bytes(&l.Workspace),
-			})
-		},
+		"limits": func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
+	}
+}
+
+func (r *reader) limitFields(l *Limits) map[string]field {
+	return map[string]field{
+		"fuel": r.integer(&l.Fuel, 1, 1<<50), "heap": r.bytes(&l.Heap), "wall": r.duration(&l.Wall),
+		"output": r.bytes(&l.Output), "open-files": r.integer(&l.OpenFiles, 8, 1000), "workspace": r.bytes(&l.Workspace),
 	}
 }
 
@@ -292,27 +293,25 @@ func (r *reader) cases(to *CaseSpec) field {
 	}
 }
 
-func (r *reader) evolve(e *Evolve) field {
-	return func(n ast.Node, name string) {
-		r.object(n, name, map[string]field{
-			"file": r.text(&e.File),
-			"definitions": func(n ast.Node, name string) {
-				for _, p := range r.pairs(n, name) {
-					d := Definition{Name: p.key, Returns: "real"}
-					r.object(p.value, "definition "+p.key, map[string]field{
-						"args": func(n ast.Node, name string) {
-							for _, a := range r.pairs(n, name) {
-								kind := "real"
-								r.oneOf(&kind, "real", "bool")(a.value, a.key)
-								d.Args = append(d.Args, [2]string{a.key, kind})
-							}
-						},
-						"returns": r.oneOf(&d.Returns, "real", "bool"),
-					})
-					e.Definitions = append(e.Definitions, d)
-				}
-			},
-		})
+func (r *reader) evolveFields(e *Evolve) map[string]field {
+	return map[string]field{
+		"file": r.text(&e.File),
+		"definitions": func(n ast.Node, name string) {
+			for _, p := range r.pairs(n, name) {
+				d := Definition{Name: p.key, Returns: "real"}
+				r.object(p.value, "definition "+p.key, map[string]field{
+					"args": func(n ast.Node, name string) {
+						for _, a := range r.pairs(n, name) {
+							kind := "real"
+							r.oneOf(&kind, "real", "bool")(a.value, a.key)
+							d.Args = append(d.Args, [2]string{a.key, kind})
+						}
+					},
+					"returns": r.oneOf(&d.Returns, "real", "bool"),
+				})
+				e.Definitions = append(e.Definitions, d)
+			}
+		},
 	}
 }
 
@@ -412,9 +411,11 @@ func FromJSON(text string) (*Spec, error) {
 	return s, nil
 }
 
-func (s *Spec) population() (*population.Grammar, error) {
-	g := &population.Grammar{Functions: s.Grammar.Functions, Constants: s.Grammar.Constants, MaxDepth: s.Grammar.MaxDepth, MaxSize: s.Grammar.MaxSize}
-	for _, d := range s.Evolve.Definitions {
+func (s *Spec) population() (*population.Grammar, error) { return grammarFrom(s.Evolve, s.Grammar) }
+
+func grammarFrom(evolved Evolve, from Grammar) (*population.Grammar, error) {
+	g := &population.Grammar{Functions: from.Functions, Constants: from.Constants, MaxDepth: from.MaxDepth, MaxSize: from.MaxSize}
+	for _, d := range evolved.Definitions {
 		result, err := population.KindOf(d.Returns)
 		if err != nil {
 			return nil, err
@@ -429,7 +430,7 @@ func (s *Spec) population() (*population.Grammar, error) {
 		}
 		g.Definitions = append(g.Definitions, def)
 	}
-	for _, text := range s.Grammar.Leaves {
+	for _, text := range from.Leaves {
 		leaf, err := sexpr.Read([]byte(text))
 		if err != nil {
 			return nil, fmt.Errorf("leaf %s: %w", text, err)

@@ -28,6 +28,7 @@ const (
 	exitTooShort    = 5   // the budget ended before one whole generation
 	exitIsolation   = 6   // this machine cannot isolate as asked
 	exitDamaged     = 7   // a store is damaged
+	exitAsserted    = 8   // what --assert says does not hold
 	exitInterrupted = 130 // 128 + SIGINT, as shells have it
 )
 
@@ -39,6 +40,7 @@ func (e usageError) Error() string { return e.msg }
 var (
 	// errInterrupted ends a command whose result has been printed.
 	errInterrupted = errors.New("")
+	errAsserted    = errors.New("") // after what does not hold has been said
 	errTooShort    = errors.New("the budget ended before one whole generation: what was judged is the best of the first draw; give it more --budget")
 )
 
@@ -72,6 +74,8 @@ func exitCode(err error) int {
 		return exitInvalid
 	case errors.Is(err, isolation.ErrUnavailable):
 		return exitIsolation
+	case errors.Is(err, errAsserted):
+		return exitAsserted
 	case errors.Is(err, errTooShort):
 		return exitTooShort
 	}

@@ -58,12 +58,19 @@ func decision(r ledger.Info) string {
 
 func reportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "report", Usage: "show how a run went", ArgsUsage: "RUN", Flags: outputFlags(),
+		Name: "report", Usage: "show how a run or tournament went", ArgsUsage: "RUN", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "RUN"); err != nil {
 				return err
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
+				if lab.IsTournament(c.Args().First()) {
+					s, err := lab.Standings(c.Args().First())
+					if err != nil {
+						return err
+					}
+					return printStandings(c, s)
+				}
 				r, err := lab.Report(c.Args().First())
 				if err != nil {
 					return err

@@ -40,7 +40,7 @@ func app() *cli.App {
 		Name: "jird", Usage: "evolve a Scheme agent in isolated shadows, and promote what is truly better",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "home", Value: ".jird", EnvVars: []string{"JIRD_HOME"}, Usage: "state folder"}},
 		Commands: []*cli.Command{
-			initCommand(), runCommand(), resumeCommand(), evaluateCommand(), statusCommand(), reportCommand(), explainCommand(),
+			initCommand(), runCommand(), resumeCommand(), evaluateCommand(), tournamentCommand(), replayCommand(), statusCommand(), reportCommand(), explainCommand(),
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
 			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(),
 		},

@@ -13,6 +13,7 @@ import (
 
 	"jird/experiments"
 	"jird/experiments/examples"
+	"jird/experiments/ledger"
 	"jird/orchestrator"
 	"jird/sandbox/isolation"
 )
@@ -90,13 +91,21 @@ func initCommand() *cli.Command {
 				return err
 			}
 			next := fmt.Sprintf("jird run %s/experiment.yaml", dir)
-			if _, err := os.Stat(filepath.Join(dir, "experiment.yaml")); err != nil { // an agent to be served
+			switch {
+			case !there(dir, "experiment.yaml") && there(dir, "tournament.yaml"):
+				next = fmt.Sprintf("jird tournament %s/tournament.yaml", dir)
+			case !there(dir, "experiment.yaml"): // an agent to be served
 				next = fmt.Sprintf("jird serve %s/agent, and see %s/README.md", dir, dir)
 			}
 			say("made %s; next: %s", dir, next)
 			return nil
 		},
 	}
+}
+
+func there(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
 }
 
 func runCommand() *cli.Command {
@@ -157,7 +166,7 @@ func override(c *cli.Context, s *experiments.Spec) error {
 
 func resumeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resume", Usage: "go on with an interrupted run, exactly", ArgsUsage: "RUN", Flags: workFlags(),
+		Name: "resume", Usage: "go on with an interrupted run or tournament, exactly", ArgsUsage: "RUN", Flags: workFlags(),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "RUN"); err != nil {
 				return err
@@ -168,6 +177,11 @@ func resumeCommand() *cli.Command {
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
 				search, err := lab.Search(c.Args().First())
+				if errors.Is(err, ledger.ErrNoRun) && lab.IsTournament(c.Args().First()) {
+					return played(c, func(lab *experiments.Lab, o experiments.Options, after func(int, int)) (*orchestrator.Standings, error) {
+						return lab.ResumeTournament(c.Context, c.Args().First(), o, after)
+					})
+				}
 				if err != nil {
 					return err
 				}

@@ -56,6 +56,18 @@ CREATE TABLE decision2 (
 INSERT INTO decision2 SELECT * FROM decision;
 DROP TABLE decision;
 ALTER TABLE decision2 RENAME TO decision;
+`, `
+CREATE TABLE tournament (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, spec TEXT NOT NULL, spec_hash TEXT NOT NULL, agent TEXT NOT NULL, evaluator TEXT NOT NULL,
+  runtime TEXT NOT NULL, seed INTEGER NOT NULL, repeat INTEGER NOT NULL);
+CREATE TABLE tournament_place (tournament TEXT PRIMARY KEY REFERENCES tournament(id), started TEXT NOT NULL);
+CREATE TABLE entrant (
+  tournament TEXT NOT NULL REFERENCES tournament(id), number INTEGER NOT NULL, name TEXT NOT NULL, side INTEGER NOT NULL, held_out INTEGER NOT NULL,
+  hash TEXT NOT NULL, source TEXT NOT NULL, PRIMARY KEY (tournament, number)) WITHOUT ROWID;
+CREATE TABLE match (
+  tournament TEXT NOT NULL REFERENCES tournament(id), number INTEGER NOT NULL, round INTEGER NOT NULL, blue INTEGER NOT NULL, red INTEGER NOT NULL,
+  seed INTEGER NOT NULL, verdict TEXT NOT NULL, detail TEXT NOT NULL, blue_points REAL NOT NULL, red_points REAL NOT NULL,
+  blue_steps INTEGER NOT NULL, red_steps INTEGER NOT NULL, PRIMARY KEY (tournament, number)) WITHOUT ROWID;
 `}
 
 // Ledger is an open ledger. Safe for concurrent use.

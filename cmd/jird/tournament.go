@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"jird/experiments"
+	"jird/orchestrator"
+)
+
+func tournamentCommand() *cli.Command {
+	return &cli.Command{
+		Name: "tournament", Usage: "have entrants play each other, and say how sure their ranks are", ArgsUsage: "TOURNAMENT.yaml",
+		Flags: append(workFlags(),
+			&cli.Uint64Flag{Name: "seed", Usage: "seed of all matches", DefaultText: asSpec},
+			&cli.IntFlag{Name: "seeds", Usage: "matches of every two entrants", DefaultText: asSpec},
+			assertFlag(),
+		),
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "TOURNAMENT.yaml"); err != nil {
+				return err
+			}
+			s, err := experiments.LoadTournament(c.Args().First())
+			if err != nil {
+				return err
+			}
+			if c.IsSet("seed") {
+				s.Seed = c.Uint64("seed")
+			}
+			if c.IsSet("seeds") {
+				if s.Seeds = c.Int("seeds"); s.Seeds < 1 {
+					return usageError{"--seeds must be 1 or more"}
+				}
+			}
+			return played(c, func(lab *experiments.Lab, o experiments.Options, after func(int, int)) (*orchestrator.Standings, error) {
+				return lab.Tournament(c.Context, s, o, after)
+			})
+		},
+	}
+}
+
+func assertFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "assert", Usage: "end with status 8 unless this holds of the result, such as \"champion.mean > 2.5 and matches = 2400\"; may be said again"}
+}
+
+// played plays or goes on with a tournament, and prints and asserts how it ended.
+func played(c *cli.Context, do func(*experiments.Lab, experiments.Options, func(int, int)) (*orchestrator.Standings, error)) error {
+	o, err := options(c)
+	if err != nil {
+		return err
+	}
+	var assertions []*experiments.Assertion
+	for _, text := range c.StringSlice("assert") {
+		a, err := experiments.ParseAssertion(text)
+		if err != nil {
+			return usageError{"--assert is wrong:\n" + err.Error()}
+		}
+		assertions = append(assertions, a)
+	}
+	return withLab(c, func(lab *experiments.Lab) error {
+		began := time.Now()
+		s, err := do(lab, o, func(rounds, of int) {
+			if time.Since(began) > 5*time.Second || rounds == of {
+				began = time.Now()
+				say("round %d of %d", rounds, of)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if err := printStandings(c, s); err != nil {
+			return err
+		}
+		return asserted(assertions, s.Numbers())
+	})
+}
+
+// asserted is an errAsserted that says what does not hold.
+func asserted(assertions []*experiments.Assertion, numbers map[string]float64) error {
+	held := true
+	for _, a := range assertions {
+		failed, err := a.Failed(numbers)
+		if err != nil {
+			return usageError{"--assert is wrong:\n" + err.Error()}
+		}
+		for _, f := range failed {
+			held = false
+			say("%s", f)
+		}
+	}
+	if !held {
+		return errAsserted
+	}
+	return nil
+}
+
+func printStandings(c *cli.Context, s *orchestrator.Standings) error {
+	t := table{header: []string{"side", "rank", "entrant", "mean", "interval", "won", "drawn", "lost", "rating", "alpha", "policy"}}
+	for _, e := range s.Standings {
+		t.rows = append(t.rows, []string{
+			e.Side, interval(e.Rank, e.Ranks), e.Name, fmt.Sprintf("%.3f", e.Mean), fmt.Sprintf("%.3f to %.3f", e.Means[0], e.Means[1]),
+			strconv.Itoa(e.Wins), strconv.Itoa(e.Draws), strconv.Itoa(e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), fmt.Sprintf("%.3f", e.Alpha), e.Expr,
+		})
+	}
+	var lines []string
+	for _, g := range s.Generality {
+		lines = append(lines, fmt.Sprintf("%s %s against %d it had never met: mean %.3f, win rate %.3f in %d matches", g.Side, g.Champion, g.Opponents, g.Mean, g.WinRate, g.Matches))
+	}
+	for _, w := range s.Warnings {
+		lines = append(lines, "warning: "+w)
+	}
+	lines = append(lines, fmt.Sprintf("%s: champion %s by %s, mean %.3f in %d rounds; %d matches, %d forfeits", s.Run, s.Champion.Name, s.Rank, s.Champion.Mean, s.Rounds, s.Matches, s.Forfeits))
+	return emit(c, s, []table{t}, lines...)
+}
+
+// interval is a rank, with the ranks it may be.
+func interval(at float64, of [2]float64) string {
+	if of[0] == of[1] {
+		return fmt.Sprintf("%g", at)
+	}
+	return fmt.Sprintf("%g (%g-%g)", at, of[0], of[1])
+}
+
+func replayCommand() *cli.Command {
+	return &cli.Command{
+		Name: "replay", Usage: "play a match of a tournament again, move by move, and compare", ArgsUsage: "TOURNAMENT MATCH",
+		Flags: append(outputFlags(), isolationFlag()),
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "TOURNAMENT", "MATCH"); err != nil {
+				return err
+			}
+			number, err := strconv.Atoi(c.Args().Get(1))
+			if err != nil {
+				return usageError{fmt.Sprintf("%q is not a match: they are numbered from 0", c.Args().Get(1))}
+			}
+			o, err := options(c)
+			if err != nil {
+				return err
+			}
+			return withLab(c, func(lab *experiments.Lab) error {
+				r, err := lab.Replay(c.Context, c.Args().First(), number, o)
+				if err != nil {
+					return err
+				}
+				return printReplay(c, r)
+			})
+		},
+	}
+}
+
+func printReplay(c *cli.Context, r *experiments.Replayed) error {
+	t := table{header: []string{"", "noted"}}
+	for i, note := range r.Notes {
+		t.rows = append(t.rows, []string{strconv.Itoa(i + 1), note})
+	}
+	verdict := "the same as recorded"
+	if !r.Same {
+		verdict = fmt.Sprintf("NOT as recorded: %s, blue %g, red %g", r.Recorded.Verdict, r.Recorded.Blue, r.Recorded.Red)
+	}
+	return emit(c, r, []table{t}, fmt.Sprintf("match %d: %s, %s (blue) %g, %s (red) %g; %s", r.Number, r.Again.Verdict, r.Blue, r.Again.Blue, r.Red, r.Again.Red, verdict))
+}

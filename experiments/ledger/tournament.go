@@ -1,0 +1,81 @@
+package ledger
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"jird/orchestrator"
+)
+
+var _ orchestrator.Rounds = (*Ledger)(nil)
+
+// BeginTournament implements orchestrator.Rounds.
+func (l *Ledger) BeginTournament(r orchestrator.TournamentRecord, entrants []orchestrator.Entrant) error {
+	return l.write(func(tx *sql.Tx) error {
+		if _, err := tx.Exec("INSERT INTO tournament VALUES (?,?,?,?,?,?,?,?,?)", r.ID, r.Name, r.Spec, r.SpecHash, r.Agent, r.Evaluator, r.Runtime,
+			int64(r.Seed), r.Repeat); err != nil {
+			return fmt.Errorf("tournament %s: %w", r.ID, err)
+		}
+		for i, e := range entrants {
+			if _, err := tx.Exec("INSERT INTO entrant VALUES (?,?,?,?,?,?,?)", r.ID, i, e.Name, e.Side, e.HeldOut, e.Genome.Hash(), e.Genome.Source()); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec("INSERT INTO tournament_place VALUES (?,?)", r.ID, time.Now().UTC().Format(time.RFC3339))
+		return err
+	})
+}
+
+// Round implements orchestrator.Rounds.
+func (l *Ledger) Round(tournament string, number int, matches []orchestrator.PlayedMatch) error {
+	return l.write(func(tx *sql.Tx) error {
+		insert, err := tx.Prepare("INSERT INTO match VALUES (?,?,?,?,?,?,?,?,?,?,?,?)")
+		if err != nil {
+			return err
+		}
+		defer insert.Close()
+		for _, m := range matches {
+			r := m.Result
+			if _, err := insert.Exec(tournament, m.Number, number, m.Blue, m.Red, int64(m.Seed), string(r.Verdict), r.Detail, r.Blue, r.Red, r.BlueSteps, r.RedSteps); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Played implements orchestrator.Rounds.
+func (l *Ledger) Played(tournament string) (matches []orchestrator.PlayedMatch, rounds int, err error) {
+	rows, err := l.db.Query("SELECT number, round, blue, red, seed, verdict, detail, blue_points, red_points, blue_steps, red_steps FROM match WHERE tournament = ? ORDER BY number", tournament)
+	if err != nil {
+		return nil, 0, l.fault(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m orchestrator.PlayedMatch
+		var round int
+		var seed int64
+		r := &m.Result
+		if err := rows.Scan(&m.Number, &round, &m.Blue, &m.Red, &seed, &r.Verdict, &r.Detail, &r.Blue, &r.Red, &r.BlueSteps, &r.RedSteps); err != nil {
+			return nil, 0, l.fault(err)
+		}
+		m.Seed = uint64(seed)
+		matches, rounds = append(matches, m), round+1
+	}
+	return matches, rounds, l.fault(rows.Err())
+}
+
+// LoadTournament returns what identifies a tournament.
+func (l *Ledger) LoadTournament(id string) (*orchestrator.TournamentRecord, error) {
+	r := &orchestrator.TournamentRecord{}
+	var seed int64
+	err := l.db.QueryRow("SELECT id, name, spec, spec_hash, agent, evaluator, runtime, seed, repeat FROM tournament WHERE id = ?", id).
+		Scan(&r.ID, &r.Name, &r.Spec, &r.SpecHash, &r.Agent, &r.Evaluator, &r.Runtime, &seed, &r.Repeat)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, noRun(id)
+	}
+	r.Seed = uint64(seed)
+	return r, l.fault(err)
+}

@@ -1,0 +1,431 @@
+package experiments
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"jird/experiments/ledger"
+	"jird/orchestrator"
+	"jird/population"
+	"jird/sandbox"
+	"jird/sandbox/isolation"
+	"jird/snapshots/sexpr"
+)
+
+// TournamentSpec is one tournament. Its JSON, with keys in this order, is what its
+// identity is made from; it rebuilds the tournament without the file.
+type TournamentSpec struct {
+	Name    string     `json:"name"`
+	Runtime string     `json:"runtime"`
+	Seed    uint64     `json:"seed"`
+	Mode    string     `json:"mode"`
+	Rank    string     `json:"rank"`
+	Sides   []SideSpec `json:"sides"`
+	Seeds   int        `json:"seeds"`
+	Limits  Limits     `json:"limits"`
+
+	Agent   string `json:"-"` // folder, resolved
+	Shadows int    `json:"-"`
+
+	place Fault
+}
+
+// SideSpec is what plays on one side.
+type SideSpec struct {
+	Name     string        `json:"name"`
+	Evolve   Evolve        `json:"evolve"`
+	Grammar  Grammar       `json:"grammar"`
+	Entrants []EntrantSpec `json:"entrants"`
+	HeldOut  []EntrantSpec `json:"held_out"`
+}
+
+// EntrantSpec is a named genome; Source is its canonical definitions.
+type EntrantSpec struct {
+	Name   string `json:"name"`
+	Source string `json:"source"`
+}
+
+// LoadTournament reads a tournament's file. The error is a *SpecError with all faults.
+func LoadTournament(path string) (*TournamentSpec, error) {
+	r := &reader{file: path, faulty: map[string]bool{}, places: map[string]ast.Node{}}
+	data, err := readFile(path)
+	if err != nil {
+		r.fault(nil, "cannot be read (%v); `jird init DIR --example dilemma` makes a tournament to start from", err)
+		return nil, &SpecError{r.faults}
+	}
+	root := r.parse(data)
+	if root == nil {
+		return nil, &SpecError{r.faults}
+	}
+	d := defaults()
+	s := &TournamentSpec{Runtime: "auto", Seed: 1, Mode: "roster", Rank: orchestrator.ByWins, Seeds: 20, Limits: d.Limits, Shadows: d.Shadows}
+	seed := 0
+	r.object(root, "the tournament", map[string]field{
+		"name": r.text(&s.Name), "runtime": r.oneOf(&s.Runtime, "auto", "gambit", "gerbil"),
+		"agent": func(n ast.Node, name string) {
+			r.text(&s.Agent)(n, name)
+			s.place = Fault{File: path, Line: n.GetToken().Position.Line, Column: n.GetToken().Position.Column}
+		},
+		"seed": func(n ast.Node, name string) {
+			r.integer(&seed, 0, 1<<62)(n, name)
+			s.Seed = uint64(seed)
+		},
+		"mode": r.oneOf(&s.Mode, "roster"), "rank": r.oneOf(&s.Rank, orchestrator.ByPoints, orchestrator.ByWins),
+		"shadows": r.integer(&s.Shadows, 1, 100_000),
+		"limits":  func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
+		"matches": func(n ast.Node, name string) {
+			r.object(n, name, map[string]field{"seeds": r.integer(&s.Seeds, 1, 100_000)})
+		},
+		"sides": func(n ast.Node, name string) {
+			for _, p := range r.pairs(n, name) {
+				s.Sides = append(s.Sides, r.side(p))
+			}
+		},
+	})
+	r.completeTournament(root, s)
+	if len(r.faults) > 0 {
+		slices.SortStableFunc(r.faults, func(a, b Fault) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+		return nil, &SpecError{r.faults}
+	}
+	if !filepath.IsAbs(s.Agent) {
+		s.Agent = filepath.Join(filepath.Dir(path), s.Agent)
+	}
+	return s, nil
+}
+
+// side reads one side; its entrants are read once its grammar is known.
+func (r *reader) side(p pair) SideSpec {
+	s := SideSpec{Name: p.key, Grammar: defaults().Grammar}
+	entrants := map[string]ast.Node{}
+	later := func(n ast.Node, name string) { entrants[name] = n }
+	fields := r.evolveFields(&s.Evolve)
+	fields["grammar"] = func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) }
+	fields["entrants"], fields["held-out"] = later, later
+	before := len(r.faults)
+	r.object(p.value, "side "+p.key, fields)
+	if len(r.faults) > before {
+		return s
+	}
+	grammar, err := grammarFrom(s.Evolve, s.Grammar)
+	if err == nil {
+		err = grammar.Check()
+	}
+	if err != nil {
+		for _, line := range split(err) {
+			r.fault(r.about(line, p.node), "%s", line)
+		}
+		return s
+	}
+	s.Entrants, s.HeldOut = r.entrants(entrants["entrants"], "entrants", grammar), r.entrants(entrants["held-out"], "held-out", grammar)
+	return s
+}
+
+func (r *reader) entrants(n ast.Node, name string, grammar *population.Grammar) (all []EntrantSpec) {
+	if n == nil {
+		return nil
+	}
+	for _, p := range r.pairs(n, name) {
+		var text string
+		before := len(r.faults)
+		if r.text(&text)(p.value, p.key); len(r.faults) > before {
+			continue
+		}
+		if file, found := strings.CutPrefix(text, "file "); found {
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(filepath.Dir(r.file), file)
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				r.fault(p.value, "%s: %v", p.key, err)
+				continue
+			}
+			text = string(data)
+		}
+		g, err := grammar.Parse([]byte(text))
+		if err != nil {
+			r.fault(p.value, "%s: %v", p.key, err)
+			continue
+		}
+		all = append(all, EntrantSpec{p.key, g.Source()})
+	}
+	return all
+}
+
+// completeTournament checks what no single key can.
+func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
+	for _, need := range []struct {
+		what    string
+		missing bool
+	}{{"name", s.Name == ""}, {"agent", s.Agent == ""}, {"sides", len(s.Sides) == 0}} {
+		if need.missing && !r.anyFaulty(need.what) {
+			r.fault(root, "%s is missing; see the dilemma example for what it says", need.what)
+		}
+	}
+	if s.Name != "" && !namePattern.MatchString(s.Name) {
+		r.fault(root, "name %q must be of letters, digits, - and _: it names tournaments and refs", s.Name)
+	}
+	if len(s.Sides) > 2 {
+		r.fault(r.places["sides"], "sides has %d sides; one means that all play all, two play against each other", len(s.Sides))
+	}
+	if r.anyFaulty("sides") || len(r.faults) > 0 {
+		return
+	}
+	names := map[string]bool{}
+	for _, side := range s.Sides {
+		if least := 3 - len(s.Sides); len(side.Entrants) < least {
+			r.fault(r.places["sides"], "side %s has %d entrants; it takes %d or more for a match", side.Name, len(side.Entrants), least)
+		}
+		for _, e := range slices.Concat(side.Entrants, side.HeldOut) {
+			if names[e.Name] {
+				r.fault(r.places["sides"], "two entrants are called %s; the standings tell them apart by name", e.Name)
+			}
+			names[e.Name] = true
+		}
+	}
+}
+
+// JSON is the spec's effective form, the same for the same meaning.
+func (s *TournamentSpec) JSON() (text, hash string) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("experiments: a tournament without JSON: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return string(b), hex.EncodeToString(sum[:])
+}
+
+// Plan makes the spec a plan, but for its record, its workers and the runtime.
+func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
+	p = orchestrator.TournamentPlan{
+		Seeds: s.Seeds, Rank: s.Rank, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
+		Sandbox: sandbox.Options{
+			Policy: isolation.Policy{Level: isolation.Full, Heap: s.Limits.Heap, OpenFiles: s.Limits.OpenFiles, Workspace: s.Limits.Workspace},
+			Wall:   s.Limits.Wall, Output: int(s.Limits.Output),
+		},
+	}
+	for i, side := range s.Sides {
+		p.SideNames = append(p.SideNames, side.Name)
+		grammar, err := grammarFrom(side.Evolve, side.Grammar)
+		if err != nil {
+			return p, err
+		}
+		p.Grammars = append(p.Grammars, grammar)
+		for k, e := range slices.Concat(side.Entrants, side.HeldOut) {
+			g, err := grammar.Parse([]byte(e.Source))
+			if err != nil {
+				return p, fmt.Errorf("entrant %s: %w", e.Name, err)
+			}
+			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, HeldOut: k >= len(side.Entrants), Genome: g})
+		}
+	}
+	return p, nil
+}
+
+// Tournament plays a new tournament of a spec, and returns how it ended.
+func (l *Lab) Tournament(ctx context.Context, s *TournamentSpec, o Options, after func(rounds, of int)) (*orchestrator.Standings, error) {
+	p, err := s.Plan()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.completeTournament(ctx, &p, s.Runtime, o); err != nil {
+		return nil, err
+	}
+	agent, err := l.Agent(&Spec{Name: s.Name, Agent: s.Agent, place: s.place})
+	if err != nil {
+		return nil, err
+	}
+	image, err := l.Vault.Get(agent)
+	if err != nil {
+		return nil, err
+	}
+	r := orchestrator.TournamentRecord{Name: s.Name, Agent: string(agent), Evaluator: orchestrator.MatchEvaluator(image), Runtime: p.Sandbox.Runtime.String(), Seed: s.Seed}
+	r.Spec, r.SpecHash = s.JSON()
+	unlock, err := l.newTournament(&r)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	p.Record = r
+	if err := l.Ledger.BeginTournament(r, p.Entrants); err != nil {
+		return nil, err
+	}
+	l.Say("tournament %s: %d entrants, %d rounds, %d shadows, %d workers, seed %d", r.ID, len(p.Entrants), p.Seeds, p.Shadows, p.Workers, r.Seed)
+	return l.play(ctx, p, after)
+}
+
+// newTournament gives a tournament the id of the first repeat that nobody has begun.
+func (l *Lab) newTournament(r *orchestrator.TournamentRecord) (unlock func(), err error) {
+	for ; ; r.Repeat++ {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%s/%d", r.SpecHash, r.Agent, r.Seed, r.Runtime, r.Repeat))
+		r.ID = r.Name + "-t-" + hex.EncodeToString(sum[:6])
+		unlock, err := l.lockRun(r.ID)
+		if errors.Is(err, errLocked) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		_, err = l.Ledger.LoadTournament(r.ID)
+		if err != nil && errors.Is(err, ledger.ErrNoRun) {
+			return unlock, nil
+		}
+		unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (l *Lab) completeTournament(ctx context.Context, p *orchestrator.TournamentPlan, want string, o Options) error {
+	var run orchestrator.Plan
+	run.Shadows, run.Sandbox = p.Shadows, p.Sandbox
+	if err := l.complete(ctx, &run, want, o); err != nil {
+		return err
+	}
+	p.Shadows, p.Workers, p.Sandbox = run.Shadows, run.Workers, run.Sandbox
+	return nil
+}
+
+// play plays what is left, and reckons.
+func (l *Lab) play(ctx context.Context, p orchestrator.TournamentPlan, after func(rounds, of int)) (*orchestrator.Standings, error) {
+	began := time.Now()
+	played, err := orchestrator.Tournament(ctx, p, l.Vault, l.Ledger, after)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("interrupted; go on with: jird resume %s (%w)", p.Record.ID, ctx.Err())
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.Standings(played)
+	if err == nil {
+		s.Seconds = time.Since(began).Seconds()
+	}
+	return s, err
+}
+
+// tournament reads a recorded tournament.
+func (l *Lab) tournament(id string) (p orchestrator.TournamentPlan, runtime string, err error) {
+	r, err := l.Ledger.LoadTournament(id)
+	if err != nil {
+		return p, "", err
+	}
+	var s TournamentSpec
+	if err := json.Unmarshal([]byte(r.Spec), &s); err != nil {
+		return p, "", fmt.Errorf("reading the recorded tournament: %w", err)
+	}
+	s.Shadows = defaults().Shadows
+	p, err = s.Plan()
+	p.Record = *r
+	return p, s.Runtime, err
+}
+
+// recorded makes the plan of a recorded tournament again.
+func (l *Lab) recorded(ctx context.Context, id string, o Options) (p orchestrator.TournamentPlan, err error) {
+	p, runtime, err := l.tournament(id)
+	if err != nil {
+		return p, err
+	}
+	if err := l.completeTournament(ctx, &p, runtime, o); err != nil {
+		return p, err
+	}
+	if now := p.Sandbox.Runtime.String(); now != p.Record.Runtime {
+		return p, fmt.Errorf("tournament %s was made with %s, here is %s: matches need not end the same", id, p.Record.Runtime, now)
+	}
+	return p, nil
+}
+
+// Standings reckons up what the ledger holds of a tournament.
+func (l *Lab) Standings(id string) (*orchestrator.Standings, error) {
+	p, _, err := l.tournament(id)
+	if err != nil {
+		return nil, err
+	}
+	played, rounds, err := l.Ledger.Played(id)
+	if err != nil {
+		return nil, err
+	}
+	if rounds == 0 {
+		return nil, fmt.Errorf("tournament %s has no whole round yet; go on with: jird resume %s", id, id)
+	}
+	return p.Standings(played)
+}
+
+// IsTournament tells whether the ledger knows a tournament of that id.
+func (l *Lab) IsTournament(id string) bool {
+	_, err := l.Ledger.LoadTournament(id)
+	return err == nil
+}
+
+// ResumeTournament goes on with a tournament from its last whole round.
+func (l *Lab) ResumeTournament(ctx context.Context, id string, o Options, after func(rounds, of int)) (*orchestrator.Standings, error) {
+	unlock, err := l.lockRun(id)
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("tournament %s is under way in another process; wait for it, or interrupt it there", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	p, err := l.recorded(ctx, id, o)
+	if err != nil {
+		return nil, err
+	}
+	return l.play(ctx, p, after)
+}
+
+// Replayed is one match played again; Notes are what the referee noted, as text.
+type Replayed struct {
+	Tournament string                   `json:"tournament"`
+	Number     int                      `json:"match"`
+	Blue       string                   `json:"blue"`
+	Red        string                   `json:"red"`
+	Recorded   orchestrator.MatchResult `json:"recorded"`
+	Again      orchestrator.MatchResult `json:"again"`
+	Same       bool                     `json:"same"`
+	Notes      []string                 `json:"notes"`
+}
+
+// Replay plays a recorded match again, move by move, and compares.
+func (l *Lab) Replay(ctx context.Context, id string, number int, o Options) (*Replayed, error) {
+	p, err := l.recorded(ctx, id, o)
+	if err != nil {
+		return nil, err
+	}
+	played, _, err := l.Ledger.Played(id)
+	if err != nil {
+		return nil, err
+	}
+	if number < 0 || number >= len(played) {
+		return nil, fmt.Errorf("tournament %s has matches 0 to %d, not %d", id, len(played)-1, number)
+	}
+	m := played[number]
+	results, err := orchestrator.Replay(ctx, p, l.Vault, []orchestrator.Match{m.Match})
+	if err != nil {
+		return nil, err
+	}
+	again := results[0]
+	r := &Replayed{
+		Tournament: id, Number: number, Blue: p.Entrants[m.Blue].Name, Red: p.Entrants[m.Red].Name,
+		Recorded: m.Result, Again: again, Same: m.Result.Equal(again), Notes: []string{},
+	}
+	for _, note := range again.Notes {
+		text, err := sexpr.Canonical(note)
+		if err != nil {
+			return nil, err
+		}
+		r.Notes = append(r.Notes, string(text))
+	}
+	return r, nil
+}

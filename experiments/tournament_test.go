@@ -1,0 +1,211 @@
+package experiments
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"jird/orchestrator"
+	"jird/snapshots/sexpr"
+)
+
+const dilemma = "examples/dilemma/tournament.yaml"
+
+// emptyLab is a state folder that shares compiled code with the package's other tests.
+func emptyLab(t *testing.T) *Lab {
+	t.Helper()
+	needScheme(t)
+	home := t.TempDir()
+	if err := os.Symlink(cache, filepath.Join(home, "cache")); err != nil {
+		t.Fatal(err)
+	}
+	l, err := OpenLab(home, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func tournament(t *testing.T) *TournamentSpec {
+	t.Helper()
+	s, err := LoadTournament(dilemma)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func nothing(int, int) {}
+
+// What the classics are known to play first, against who always cooperates, who always
+// defects, and who alternates (Axelrod 1980; the Axelrod library's own tests).
+func TestClassicsPlayAsPublished(t *testing.T) {
+	l := emptyLab(t)
+	s := tournament(t)
+	standings, err := l.Tournament(t.Context(), s, Options{Shadows: 2}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.recorded(t.Context(), standings.Run, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(name string) int {
+		return slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == name })
+	}
+	opponents := []string{"cooperator", "defector", "alternator"}
+	first := map[string][]string{
+		"cooperator":             {"CCCCCCCCCCCC", "CCCCCCCCCCCC", "CCCCCCCCCCCC"},
+		"defector":               {"DDDDDDDDDDDD", "DDDDDDDDDDDD", "DDDDDDDDDDDD"},
+		"alternator":             {"CDCDCDCDCDCD", "CDCDCDCDCDCD", "CDCDCDCDCDCD"},
+		"tit-for-tat":            {"CCCCCCCCCCCC", "CDDDDDDDDDDD", "CCDCDCDCDCDC"},
+		"suspicious-tit-for-tat": {"DCCCCCCCCCCC", "DDDDDDDDDDDD", "DCDCDCDCDCDC"},
+		"tit-for-two-tats":       {"CCCCCCCCCCCC", "CCDDDDDDDDDD", "CCCCCCCCCCCC"},
+		"two-tits-for-tat":       {"CCCCCCCCCCCC", "CDDDDDDDDDDD", "CCDDDDDDDDDD"},
+		"hard-tit-for-tat":       {"CCCCCCCCCCCC", "CDDDDDDDDDDD", "CCDDDDDDDDDD"},
+		"grudger":                {"CCCCCCCCCCCC", "CDDDDDDDDDDD", "CCDDDDDDDDDD"},
+		"davis":                  {"CCCCCCCCCCCC", "CCCCCCCCCCDD", "CCCCCCCCCCDD"},
+		"pavlov":                 {"CCCCCCCCCCCC", "CDCDCDCDCDCD", "CCDDCCDDCCDD"},
+		"generous-tit-for-tat":   {"CCCCCCCCCCCC", "C", "CC"},
+		"joss":                   {"C", "CDDDDDDDDDDD", "C"},
+		"tullock":                {"CCCCCCCCCCC", "CCCCCCCCCCCD", "CCCCCCCCCCC"},
+		"feld":                   {"C", "CDDDDDDDDDDD", "C"},
+	}
+	for name, wanted := range first {
+		var matches []orchestrator.Match
+		for _, o := range opponents {
+			matches = append(matches, orchestrator.Match{Blue: number(name), Red: number(o), Seed: 12345})
+		}
+		results, err := orchestrator.Replay(t.Context(), p, l.Vault, matches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if got := moves(r); len(got) != 200 || !strings.HasPrefix(got, wanted[i]) {
+				t.Errorf("%s against %s plays %.12s, want %s", name, opponents[i], got, wanted[i])
+			}
+		}
+	}
+}
+
+// moves are blue's.
+func moves(r orchestrator.MatchResult) string {
+	var text strings.Builder
+	for _, n := range r.Notes {
+		text.WriteString(string(n.(sexpr.List)[0].(sexpr.Symbol)))
+	}
+	return text.String()
+}
+
+// The same seed gives the same matches and standings for any number of workers and
+// shadows, and after an interruption.
+func TestTournamentIsTheSame(t *testing.T) {
+	type end struct {
+		standings orchestrator.Standings
+		played    []orchestrator.PlayedMatch
+	}
+	finish := func(l *Lab, s *orchestrator.Standings, err error) end {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		played, rounds, err := l.Ledger.Played(s.Run)
+		if err != nil || rounds != 4 {
+			t.Fatalf("%d rounds, %v", rounds, err)
+		}
+		s.Seconds = 0
+		return end{*s, played}
+	}
+	spec := tournament(t)
+	spec.Seeds = 3
+	var ends []end
+	for _, o := range []Options{{Workers: 1, Shadows: 2}, {Workers: 8, Shadows: 9}} {
+		l := emptyLab(t)
+		s, err := l.Tournament(t.Context(), spec, o, nothing)
+		ends = append(ends, finish(l, s, err))
+	}
+	l := emptyLab(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := l.Tournament(ctx, spec, Options{Shadows: 2}, func(rounds, _ int) {
+		if rounds == 2 {
+			cancel()
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), "jird resume "+ends[0].standings.Run) {
+		t.Fatalf("interrupted: %v", err)
+	}
+	if _, rounds, err := l.Ledger.Played(ends[0].standings.Run); err != nil || rounds != 2 {
+		t.Fatalf("%d rounds before it was interrupted, %v", rounds, err)
+	}
+	s, err := l.ResumeTournament(t.Context(), ends[0].standings.Run, Options{Shadows: 3}, nothing)
+	ends = append(ends, finish(l, s, err))
+	for _, e := range ends[1:] {
+		if !reflect.DeepEqual(e, ends[0]) {
+			t.Errorf("differing ends:\n%+v\n%+v", e.standings, ends[0].standings)
+		}
+	}
+	if n := len(ends[0].played); n != 3*120+3*3 {
+		t.Errorf("%d matches", n)
+	}
+	for _, m := range []int{0, 100, len(ends[0].played) - 1} {
+		r, err := l.Replay(t.Context(), s.Run, m, Options{})
+		if err != nil || !r.Same || len(r.Notes) != 200 {
+			t.Errorf("replay of %d: %+v, %v", m, r, err)
+		}
+	}
+}
+
+// The order of the classics, and what intervals say of it.
+func TestDilemmaStandings(t *testing.T) {
+	l := emptyLab(t)
+	s, err := l.Tournament(t.Context(), tournament(t), Options{Shadows: 4}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := s.Numbers()
+	for _, nice := range []string{"tit-for-tat", "generous-tit-for-tat", "tit-for-two-tats", "grudger"} {
+		for _, nasty := range []string{"defector", "joss", "feld"} {
+			if n[nice+".rank"] > n[nasty+".rank"] {
+				t.Errorf("%s is ranked before %s", nasty, nice)
+			}
+		}
+	}
+	if n["defector.winrate"] < 0.9 || n["tit-for-tat.wins"] != 0 || n["defector.alpha"] < 0.5 {
+		t.Errorf("wins: %+v", s.Standings)
+	}
+	if len(s.Generality) != 1 || s.Generality[0].Opponents != 3 || s.Generality[0].Matches != 60 || s.Champion.Rank != 1 || s.Matches != 20*120+60 {
+		t.Errorf("%+v, %+v", s.Generality, s.Champion)
+	}
+}
+
+func TestTournamentFaults(t *testing.T) {
+	good, err := os.ReadFile(dilemma)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, to, says string }{
+		{"rank: points", "rank: luck", "rank must be one of points, wins"},
+		{"seeds: 20", "seed: 20", `did you mean "seeds"?`},
+		{"tit-for-tat: theirs\n", "tit-for-tat: thiers\n", "tit-for-tat: "},
+		{"      forgiver:", "      davis:", "two entrants are called davis"},
+		{"agent: agent ", "# ", "agent is missing"},
+		{"grudger: \"(= their-defections 0)\"", "grudger: file nowhere.scm", "grudger: open"},
+	} {
+		path := filepath.Join(t.TempDir(), "t.yaml")
+		text := strings.Replace(string(good), c.from, c.to, 1)
+		if text == string(good) {
+			t.Fatalf("%s is not there", c.from)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadTournament(path); err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "t.yaml:") {
+			t.Errorf("%s: %v", c.to, err)
+		}
+	}
+}
