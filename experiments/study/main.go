@@ -50,7 +50,7 @@ func main() {
 	sandbox.Stage()
 	seeds := flag.Int("seeds", 10, "runs of each class")
 	first := flag.Uint64("first", 1, "seed of the first run")
-	evaluations := flag.Int("evaluations", 40_000, "of each search")
+	evaluations := flag.Int("evaluations", 90_000, "of each search")
 	controlled := flag.Int("controls", 10, "runs of each class that have the controls beside them")
 	variant := flag.String("variant", "", "or or weibull; empty: both")
 	spec := flag.String("spec", "experiments/examples/packer/experiment.yaml", "the experiment")
