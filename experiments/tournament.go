@@ -34,12 +34,22 @@ type TournamentSpec struct {
 	Rank    string     `json:"rank"`
 	Sides   []SideSpec `json:"sides"`
 	Seeds   int        `json:"seeds"`
+	Promote *Promote   `json:"promotion"` // null: the champion is not handed over
 	Limits  Limits     `json:"limits"`
 
 	Agent   string `json:"-"` // folder, resolved
 	Shadows int    `json:"-"`
 
 	place Fault
+}
+
+// Promote says how the first side's champion is judged.
+type Promote struct {
+	Alpha  float64 `json:"alpha"`
+	Effect float64 `json:"effect"`
+	Power  float64 `json:"power"`
+	Best   float64 `json:"best"`  // points that no match can exceed
+	Cases  int     `json:"cases"` // most pairs of matches
 }
 
 // SideSpec is what plays on one side.
@@ -87,6 +97,14 @@ func LoadTournament(path string) (*TournamentSpec, error) {
 		"limits":  func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
 		"matches": func(n ast.Node, name string) {
 			r.object(n, name, map[string]field{"seeds": r.integer(&s.Seeds, 1, 100_000)})
+		},
+		"promotion": func(n ast.Node, name string) {
+			p := &Promote{Alpha: d.Alpha, Effect: d.Effect, Power: d.Power, Cases: 500}
+			r.object(n, name, map[string]field{
+				"alpha": r.real(&p.Alpha, 0.0001, 0.5), "effect": r.real(&p.Effect, 0.001, 1), "power": r.real(&p.Power, 0.5, 0.999),
+				"best": r.real(&p.Best, 0, 1e9), "cases": r.integer(&p.Cases, 10, 100_000),
+			})
+			s.Promote = p
 		},
 		"sides": func(n ast.Node, name string) {
 			for _, p := range r.pairs(n, name) {
@@ -194,6 +212,22 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 			names[e.Name] = true
 		}
 	}
+	if s.Promote != nil {
+		r.completePromotion(s)
+	}
+}
+
+func (r *reader) completePromotion(s *TournamentSpec) {
+	at := r.places["promotion"]
+	if s.Rank == orchestrator.ByPoints && s.Promote.Best <= 0 {
+		r.fault(at, "promotion.best is missing: the points that no match can exceed, above zero")
+	}
+	if s.Sides[0].Evolve.File == "" {
+		r.fault(at, "side %s has no file, so its champion could not become live; say where its definitions stand", s.Sides[0].Name)
+	}
+	if opponents := s.Sides[len(s.Sides)-1]; len(opponents.HeldOut) == 0 {
+		r.fault(at, "side %s holds nobody out, and a champion is judged by opponents that it never met", opponents.Name)
+	}
 }
 
 // JSON is the spec's effective form, the same for the same meaning.
@@ -214,6 +248,11 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 			Policy: isolation.Policy{Level: isolation.Full, Heap: s.Limits.Heap, OpenFiles: s.Limits.OpenFiles, Workspace: s.Limits.Workspace},
 			Wall:   s.Limits.Wall, Output: int(s.Limits.Output),
 		},
+	}
+	if s.Promote != nil {
+		p.Promotion = &orchestrator.Promotion{
+			Evolved: s.Sides[0].Evolve.File, Best: s.Promote.Best, Cases: s.Promote.Cases, Alpha: s.Promote.Alpha, Effect: s.Promote.Effect, Power: s.Promote.Power,
+		}
 	}
 	for i, side := range s.Sides {
 		p.SideNames = append(p.SideNames, side.Name)
@@ -309,10 +348,40 @@ func (l *Lab) play(ctx context.Context, p orchestrator.TournamentPlan, after fun
 		return nil, err
 	}
 	s, err := p.Standings(played)
-	if err == nil {
-		s.Seconds = time.Since(began).Seconds()
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if err := l.decideChampion(ctx, p, s); err != nil {
+		return nil, err
+	}
+	s.Seconds = time.Since(began).Seconds()
+	return s, nil
+}
+
+// decideChampion hands the first side's champion over, if the tournament says so, and
+// puts into the standings what came of it.
+func (l *Lab) decideChampion(ctx context.Context, p orchestrator.TournamentPlan, s *orchestrator.Standings) error {
+	if p.Promotion == nil {
+		return nil
+	}
+	if e, err := l.Ledger.Explain(p.Record.ID, 1); err != nil || e.Decided == nil {
+		i := slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == s.Champion.Name })
+		if _, err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), p.Entrants[i].Genome); err != nil {
+			return err
+		}
+	}
+	return l.addDecision(s)
+}
+
+func (l *Lab) addDecision(s *orchestrator.Standings) error {
+	e, err := l.Ledger.Explain(s.Run, 1)
+	if err != nil {
+		return err
+	}
+	if e.Decided != nil {
+		s.Promoted, s.Reason = &e.Decided.Promoted, e.Decided.Reason
+	}
+	return nil
 }
 
 // tournament reads a recorded tournament.
@@ -359,7 +428,11 @@ func (l *Lab) Standings(id string) (*orchestrator.Standings, error) {
 	if rounds == 0 {
 		return nil, fmt.Errorf("tournament %s has no whole round yet; go on with: jird resume %s", id, id)
 	}
-	return p.Standings(played)
+	s, err := p.Standings(played)
+	if err == nil && p.Promotion != nil {
+		err = l.addDecision(s)
+	}
+	return s, err
 }
 
 // IsTournament tells whether the ledger knows a tournament of that id.

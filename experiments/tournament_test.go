@@ -149,7 +149,7 @@ func TestTournamentIsTheSame(t *testing.T) {
 			t.Errorf("differing ends:\n%+v\n%+v", e.standings, ends[0].standings)
 		}
 	}
-	if n := len(ends[0].played); n != 3*120+3*3 {
+	if n := len(ends[0].played); n != 3*120+3*5 {
 		t.Errorf("%d matches", n)
 	}
 	for _, m := range []int{0, 100, len(ends[0].played) - 1} {
@@ -178,8 +178,41 @@ func TestDilemmaStandings(t *testing.T) {
 	if n["defector.winrate"] < 0.9 || n["tit-for-tat.wins"] != 0 || n["defector.alpha"] < 0.5 {
 		t.Errorf("wins: %+v", s.Standings)
 	}
-	if len(s.Generality) != 1 || s.Generality[0].Opponents != 3 || s.Generality[0].Matches != 60 || s.Champion.Rank != 1 || s.Matches != 20*120+60 {
+	if len(s.Generality) != 1 || s.Generality[0].Opponents != 5 || s.Generality[0].Matches != 100 || s.Champion.Rank != 1 || s.Matches != 20*120+100 {
 		t.Errorf("%+v, %+v", s.Generality, s.Champion)
+	}
+}
+
+// The champion becomes live only if it is better than what is live against those whom
+// neither has met; the evidence can be read, and a repetition of the tournament decides
+// by itself.
+func TestChampionIsHandedOver(t *testing.T) {
+	l := emptyLab(t)
+	s, err := l.Tournament(t.Context(), tournament(t), Options{Shadows: 4}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Promoted == nil || !*s.Promoted || !strings.Contains(s.Reason, "better: on") || s.Numbers()["promoted"] != 1 {
+		t.Fatalf("%v, %s", s.Promoted, s.Reason)
+	}
+	e, err := l.Ledger.Explain(s.Run, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(e.Declared.Winner, s.Champion.Expr) || e.Declared.Evaluator == "" || len(e.Decided.Cases) != e.Decided.Looks[len(e.Decided.Looks)-1].N {
+		t.Errorf("%+v", e.Declared)
+	}
+	live, image, err := l.live("dilemma")
+	if err != nil || string(live) != e.Declared.WinnerImage || !strings.Contains(string(image.File("policy.scm").Data), s.Champion.Expr) {
+		t.Errorf("live is %s, %v", live, err)
+	}
+	again, err := l.Standings(s.Run)
+	if again.Seconds = s.Seconds; err != nil || !reflect.DeepEqual(again, s) {
+		t.Errorf("reckoned up again: %+v, %v", again, err)
+	}
+	next, err := l.Tournament(t.Context(), tournament(t), Options{Shadows: 4}, nothing)
+	if err != nil || *next.Promoted || !strings.Contains(next.Reason, "nothing better than the incumbent") {
+		t.Errorf("the champion against itself: %+v, %v", next, err)
 	}
 }
 
@@ -194,6 +227,9 @@ func TestTournamentFaults(t *testing.T) {
 		{"tit-for-tat: theirs\n", "tit-for-tat: thiers\n", "tit-for-tat: "},
 		{"      forgiver:", "      davis:", "two entrants are called davis"},
 		{"agent: agent ", "# ", "agent is missing"},
+		{"  best: 5 ", "  # ", "promotion.best is missing"},
+		{"    held-out: ", "    # ", "holds nobody out"},
+		{"    file: policy.scm", "    #", "side player has no file"},
 		{"grudger: \"(= their-defections 0)\"", "grudger: file nowhere.scm", "grudger: open"},
 	} {
 		path := filepath.Join(t.TempDir(), "t.yaml")

@@ -37,11 +37,24 @@ const refereeFile = "fitness.scm"
 
 // ReadAgent takes an image apart.
 func ReadAgent(im *snapshots.Image, grammar *population.Grammar, evolved string) (*Agent, error) {
-	a := &Agent{Image: im, Evolved: evolved}
 	for _, name := range []string{"agent.scm", refereeFile, evolved} {
 		if im.File(name) == nil {
 			return nil, &AgentError{name, fmt.Errorf("the agent folder has no such file; it must hold agent.scm, %s and %s", refereeFile, evolved)}
 		}
+	}
+	a, err := readPolicy(im, grammar, evolved)
+	if err != nil {
+		return nil, err
+	}
+	a.Evaluator = evaluator(im, refereeFile)
+	return a, nil
+}
+
+// readPolicy takes an image's evolvable file apart.
+func readPolicy(im *snapshots.Image, grammar *population.Grammar, evolved string) (*Agent, error) {
+	a := &Agent{Image: im, Evolved: evolved}
+	if im.File(evolved) == nil {
+		return nil, &AgentError{evolved, fmt.Errorf("the agent folder has no such file")}
 	}
 	forms, err := sexpr.ReadAll(im.File(evolved).Data)
 	if err != nil {
@@ -59,7 +72,6 @@ func ReadAgent(im *snapshots.Image, grammar *population.Grammar, evolved string)
 	if a.Incumbent, err = grammar.FromForms(definitions); err != nil {
 		return nil, &AgentError{evolved, err}
 	}
-	a.Evaluator = evaluator(im, refereeFile)
 	return a, nil
 }
 

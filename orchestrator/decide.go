@@ -274,21 +274,31 @@ func (r *run) confirm(ctx context.Context, d *Decision, order []int) error {
 	return nil
 }
 
-// promote hands the winner to whoever guards the agent. A repetition after a crash
-// finds it done and goes on.
+// promote hands the winner to whoever guards the agent.
 func (r *run) promote(ctx context.Context, d *Decision) error {
-	name, parent, id := r.agent.Image.Name, snapshots.ID(r.Record.Agent), snapshots.ID(d.WinnerImage)
-	live, err := r.Vault.Ref(name + "/live")
+	if err := r.handOver(ctx, d, r.agent.Image.Name, fmt.Sprintf("decision %d of run %s: %s", d.Number, d.Run, d.Reason)); err != nil {
+		return err
+	}
+	if d.Promoted {
+		r.say("%s/live is now %.12s", r.agent.Image.Name, d.WinnerImage)
+	}
+	return nil
+}
+
+// handOver has the winner's image made live in place of the incumbent's, or says in the
+// decision why that was refused. A repetition after a crash finds it done and goes on.
+func (deps Deps) handOver(ctx context.Context, d *Decision, name, reason string) error {
+	id := snapshots.ID(d.WinnerImage)
+	live, err := deps.Vault.Ref(name + "/live")
 	if err != nil {
 		return err
 	}
 	refused := ""
 	if live != id {
-		if err := r.Vault.ResetRef(name+"/candidate", id); err != nil {
+		if err := deps.Vault.ResetRef(name+"/candidate", id); err != nil {
 			return err
 		}
-		reason := fmt.Sprintf("decision %d of run %s: %s", d.Number, d.Run, d.Reason)
-		if refused, err = r.Promote(ctx, name, parent, id, reason); err != nil {
+		if refused, err = deps.Promote(ctx, name, snapshots.ID(d.IncumbentImage), id, reason); err != nil {
 			return err
 		}
 	}
@@ -297,6 +307,5 @@ func (r *run) promote(ctx context.Context, d *Decision) error {
 		return nil
 	}
 	d.Promoted, d.Snapshot = true, d.WinnerImage
-	r.say("%s/live is now %.12s", name, id)
 	return nil
 }

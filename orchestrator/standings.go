@@ -57,6 +57,8 @@ type Standings struct {
 	Standings  []Standing   `json:"standings"` // by side, then by rank
 	Generality []Generality `json:"generality"`
 	Warnings   []string     `json:"warnings"`
+	Promoted   *bool        `json:"promoted"` // null if the champion was not to be handed over
+	Reason     string       `json:"reason"`
 	Seconds    float64      `json:"seconds"` // of this process; the only number that another run does not repeat
 }
 
@@ -196,7 +198,7 @@ func (p TournamentPlan) generality(side, champion int, played []PlayedMatch) (g 
 	return g, true
 }
 
-// Numbers are what can be asserted: rounds, matches, forfeits; rank, mean, winrate,
+// Numbers are what can be asserted: rounds, matches, forfeits, promoted; rank, mean, winrate,
 // wins, draws, losses, rating and alpha of champion and of each entrant by name; mean and
 // winrate of each side (of its entrants together) and of generality, and of
 // generality.SIDE where there are two.
@@ -221,6 +223,9 @@ func (s *Standings) Numbers() map[string]float64 {
 		put(e.Name, e)
 	}
 	put("champion", s.Champion)
+	if s.Promoted != nil {
+		n["promoted"] = map[bool]float64{true: 1}[*s.Promoted]
+	}
 	for i, g := range s.Generality {
 		for _, name := range map[bool][]string{true: {"generality", "generality." + g.Side}, false: {"generality." + g.Side}}[i == 0] {
 			n[name+".mean"], n[name+".winrate"] = g.Mean, g.WinRate

@@ -49,9 +49,10 @@ type TournamentPlan struct {
 	SideNames []string
 	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second
 	Entrants  []Entrant
-	Seeds     int    // rounds: in each, every two meet once
-	Rank      string // ByPoints or ByWins
-	Fuel      int64  // steps of a side in a match
+	Seeds     int        // rounds: in each, every two meet once
+	Rank      string     // ByPoints or ByWins
+	Fuel      int64      // steps of a side in a match
+	Promotion *Promotion // of the first side's champion; nil: none
 	Shadows   int
 	Workers   int
 	Sandbox   sandbox.Options

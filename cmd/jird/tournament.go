@@ -109,6 +109,9 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 	for _, g := range s.Generality {
 		lines = append(lines, fmt.Sprintf("%s %s against %d it had never met: mean %.3f, win rate %.3f in %d matches", g.Side, g.Champion, g.Opponents, g.Mean, g.WinRate, g.Matches))
 	}
+	if s.Promoted != nil {
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", s.Champion.Name, map[bool]string{true: "promoted", false: "not promoted"}[*s.Promoted], s.Reason))
+	}
 	for _, w := range s.Warnings {
 		lines = append(lines, "warning: "+w)
 	}

@@ -24,6 +24,9 @@ func (l *Ledger) Explain(run string, number int) (*Explanation, error) {
 	err := l.db.QueryRow("SELECT number, declared, decided FROM decision WHERE run = ?1 AND (?2 = 0 OR number = ?2) ORDER BY number DESC LIMIT 1", run, number).
 		Scan(&e.Number, &declared, &decided)
 	if errors.Is(err, sql.ErrNoRows) {
+		if _, tournament := l.LoadTournament(run); tournament == nil {
+			return nil, fmt.Errorf("tournament %s has no such decision", run)
+		}
 		if err := l.want(run); err != nil {
 			return nil, err
 		}
