@@ -29,10 +29,13 @@ crash: setup
 # an OTP supervisor: Debian's erlang-base is installed for this only.
 bench:
 	@./setup.sh bench
-	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./orchestrator/ ./cmd/jird/
+	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./cmd/jird/
+	$(GO) test -run '^$$' -bench Batches -benchtime 20x ./orchestrator/
+	$(GO) test -run '^$$' -bench Matches -benchtime 1x ./orchestrator/
 	$(GO) test -run '^$$' -bench Kill -benchtime 200x ./orchestrator/guard/
 	$(GO) test -run '^$$' -bench Open -benchtime 10x ./orchestrator/guard/
-	$(GO) test -run '^$$' -bench Call -benchtime 2000x ./orchestrator/guard/
+	$(GO) test -run '^$$' -bench 'Call/(get|put|packer|1ms|10ms)$$' -benchtime 2000x ./orchestrator/guard/
+	$(GO) test -run '^$$' -bench 'Call/memory' -benchtime 2x ./orchestrator/guard/
 	$(GO) test -run '^$$' -bench . -benchtime 200x ./snapshots/wal/
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./snapshots/
 
