@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -108,6 +109,7 @@ func TestTournamentIsTheSame(t *testing.T) {
 	type end struct {
 		standings orchestrator.Standings
 		played    []orchestrator.PlayedMatch
+		export    string
 	}
 	finish := func(l *Lab, s *orchestrator.Standings, err error) end {
 		t.Helper()
@@ -119,7 +121,11 @@ func TestTournamentIsTheSame(t *testing.T) {
 			t.Fatalf("%d rounds, %v", rounds, err)
 		}
 		s.Seconds = 0
-		return end{*s, played}
+		var export bytes.Buffer
+		if err := l.Ledger.Export(&export, s.Run); err != nil || strings.Count(export.String(), "\n") != 1+21+len(played)+1 {
+			t.Fatalf("%d lines of export, %v", strings.Count(export.String(), "\n"), err)
+		}
+		return end{*s, played, export.String()}
 	}
 	spec := tournament(t)
 	spec.Seeds = 3

@@ -18,7 +18,7 @@ import (
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "list the runs of the ledger, or show how a guarded agent is", Flags: append(outputFlags(),
+		Name: "status", Usage: "list the runs and tournaments of the ledger, or show how a guarded agent is", Flags: append(outputFlags(),
 			&cli.StringFlag{Name: "agent", Usage: "show this agent, as its guard says"}),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c); err != nil {
@@ -32,7 +32,11 @@ func statusCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				if len(runs) == 0 && c.String("output") == "table" {
+				tournaments, err := lab.Ledger.Tournaments()
+				if err != nil {
+					return err
+				}
+				if len(runs)+len(tournaments) == 0 && c.String("output") == "table" {
 					say("no runs in %s yet; `jird run EXPERIMENT.yaml` makes one", lab.Home)
 					return nil
 				}
@@ -40,7 +44,15 @@ func statusCommand() *cli.Command {
 				for _, r := range runs {
 					t.rows = append(t.rows, []string{r.Run, r.Status, fmt.Sprint(r.Generations), fmt.Sprint(r.Evaluations), fmt.Sprintf("%.1f s", r.Seconds), decision(r)})
 				}
-				return emit(c, runs, []table{t})
+				tables := []table{t}
+				if len(tournaments) > 0 {
+					t := table{header: []string{"tournament", "rounds", "matches"}}
+					for _, i := range tournaments {
+						t.rows = append(t.rows, []string{i.Run, fmt.Sprint(i.Rounds), fmt.Sprint(i.Matches)})
+					}
+					tables = append(tables, t)
+				}
+				return emit(c, runs, tables)
 			})
 		},
 	}

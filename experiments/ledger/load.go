@@ -188,9 +188,11 @@ func (l *Ledger) Outcomes(run string) (map[string]population.Outcome, error) {
 	return outcomes, err
 }
 
+type export struct{ table, query string }
+
 // exports are the tables of a run that depend on nothing but its inputs, each
 // with the order of its rows. Every row becomes one JSON object.
-var exports = []struct{ table, query string }{
+var exports = []export{
 	{"run", "SELECT json_object('table','run','id',id,'name',name,'variant',variant,'spec',json(spec),'spec_hash',spec_hash,'agent',agent,'evaluator',evaluator,'runtime',runtime,'seed',seed,'generations',generations,'budget',budget,'repeat',repeat) FROM run WHERE id=?"},
 	{"genome", "SELECT json_object('table','genome','sequence',sequence,'hash',hash,'source',source,'generation',generation,'operator',operator,'parents',json(parents),'status',status,'detail',detail,'steps',steps,'scores',json(scores)) FROM genome WHERE run=? ORDER BY sequence"},
 	{"generation", "SELECT json_object('table','generation','number',number,'evaluations',evaluations,'stagnant',stagnant,'islands',json(islands),'best',json(best)) FROM generation WHERE run=? ORDER BY number"},
@@ -198,10 +200,21 @@ var exports = []struct{ table, query string }{
 	{"decision", "SELECT json_object('table','decision','number',number,'declared',json(declared),'decided',json(decided)) FROM decision WHERE run=? ORDER BY number"},
 }
 
-// Export writes a run as JSON Lines. Equal runs export equal bytes, whatever the
-// time, the place and the number of workers.
+// tournamentExports are the same of a tournament.
+var tournamentExports = []export{
+	{"tournament", "SELECT json_object('table','tournament','id',id,'name',name,'spec',json(spec),'spec_hash',spec_hash,'agent',agent,'evaluator',evaluator,'runtime',runtime,'seed',seed,'repeat',repeat) FROM tournament WHERE id=?"},
+	{"entrant", "SELECT json_object('table','entrant','number',number,'name',name,'side',side,'held_out',json(iif(held_out,'true','false')),'hash',hash,'source',source) FROM entrant WHERE tournament=? ORDER BY number"},
+	{"match", "SELECT json_object('table','match','number',number,'round',round,'blue',blue,'red',red,'seed',seed,'verdict',verdict,'detail',detail,'blue_points',blue_points,'red_points',red_points,'blue_steps',blue_steps,'red_steps',red_steps) FROM match WHERE tournament=? ORDER BY number"},
+	{"decision", "SELECT json_object('table','decision','number',number,'declared',json(declared),'decided',json(decided)) FROM decision WHERE run=? ORDER BY number"},
+}
+
+// Export writes a run or a tournament as JSON Lines. Equal ones export equal bytes,
+// whatever the time, the place and the number of workers.
 func (l *Ledger) Export(w io.Writer, run string) error {
-	if err := l.want(run); err != nil {
+	exports := exports
+	if _, err := l.LoadTournament(run); err == nil {
+		exports = tournamentExports
+	} else if err := l.want(run); err != nil {
 		return err
 	}
 	for _, e := range exports {

@@ -67,6 +67,36 @@ func (l *Ledger) Played(tournament string) (matches []orchestrator.PlayedMatch, 
 	return matches, rounds, l.fault(rows.Err())
 }
 
+// TournamentInfo is a tournament as a list shows it.
+type TournamentInfo struct {
+	Run     string `json:"run"`
+	Runtime string `json:"runtime"`
+	Seed    uint64 `json:"seed"`
+	Rounds  int    `json:"rounds"` // whole ones so far
+	Matches int    `json:"matches"`
+}
+
+// Tournaments lists all tournaments, oldest first.
+func (l *Ledger) Tournaments() ([]TournamentInfo, error) {
+	rows, err := l.db.Query(`SELECT id, runtime, tournament.seed, coalesce(max(round) + 1, 0), count(match.number) FROM tournament
+		JOIN tournament_place p ON p.tournament = id LEFT JOIN match ON match.tournament = id GROUP BY id ORDER BY p.started, id`)
+	if err != nil {
+		return nil, l.fault(err)
+	}
+	defer rows.Close()
+	var all []TournamentInfo
+	for rows.Next() {
+		var i TournamentInfo
+		var seed int64
+		if err := rows.Scan(&i.Run, &i.Runtime, &seed, &i.Rounds, &i.Matches); err != nil {
+			return nil, l.fault(err)
+		}
+		i.Seed = uint64(seed)
+		all = append(all, i)
+	}
+	return all, l.fault(rows.Err())
+}
+
 // LoadTournament returns what identifies a tournament.
 func (l *Ledger) LoadTournament(id string) (*orchestrator.TournamentRecord, error) {
 	r := &orchestrator.TournamentRecord{}
