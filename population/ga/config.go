@@ -50,6 +50,10 @@ type Config struct {
 	Operators    Operators
 	Best         int // size of the hall of fame
 	Control      Control
+	// Moving says that what a genome scores changes from generation to generation, as
+	// with opponents that evolve too: every cohort is then measured anew, elites as well,
+	// and the hall of fame is that of the last generation.
+	Moving bool
 }
 
 // Control is a way to look for genomes without evolving them, to be compared

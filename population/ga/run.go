@@ -184,6 +184,9 @@ func (l *loop) measure(cohorts [][]Member) (fresh []Member, err error) {
 	if err := l.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if l.cfg.Moving {
+		clear(l.known)
+	}
 	var genomes []*population.Genome
 	asked := map[string]bool{}
 	for _, cohort := range cohorts {
@@ -262,7 +265,11 @@ func (l *loop) finish(cohorts [][]Member, fresh []Member) {
 	}
 	l.state.Islands = cohorts
 	l.state.Evaluations += len(fresh)
-	l.state.Best = bestOf(slices.Concat(l.state.Best, slices.Concat(cohorts...)), max(1, l.cfg.Best))
+	candidates := slices.Concat(cohorts...)
+	if !l.cfg.Moving {
+		candidates = slices.Concat(l.state.Best, candidates)
+	}
+	l.state.Best = bestOf(candidates, max(1, l.cfg.Best))
 	l.state.Stagnant++
 	if l.state.Best[0].Outcome.Fitness() < before {
 		l.state.Stagnant = 0
