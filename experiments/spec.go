@@ -440,10 +440,11 @@ func grammarFrom(evolved Evolve, from Grammar) (*population.Grammar, error) {
 	return g, nil
 }
 
-func (s *Spec) search(g *population.Grammar) ga.Config {
-	c := s.Search
+func (s *Spec) search(g *population.Grammar) ga.Config { return searchConfig(s.Search, g, s.Seed) }
+
+func searchConfig(c Search, g *population.Grammar, seed uint64) ga.Config {
 	return ga.Config{
-		Grammar: g, Seed: s.Seed, Islands: c.Islands, Population: c.Population, Generations: c.Generations,
+		Grammar: g, Seed: seed, Islands: c.Islands, Population: c.Population, Generations: c.Generations,
 		MigrateEvery: c.MigrateEvery, Migrants: c.Migrants, Selection: c.Selection, Elites: c.Elites, Operators: c.Operators,
 		Best: 100, Control: control(c.Control),
 	}

@@ -34,6 +34,8 @@ type TournamentSpec struct {
 	Rank    string     `json:"rank"`
 	Sides   []SideSpec `json:"sides"`
 	Seeds   int        `json:"seeds"`
+	Best    float64    `json:"best"`      // points that no match can exceed; 0: not said
+	Evolve  *Coevolve  `json:"evolve"`    // of mode coevolve, else null
 	Promote *Promote   `json:"promotion"` // null: the champion is not handed over
 	Limits  Limits     `json:"limits"`
 
@@ -48,8 +50,16 @@ type Promote struct {
 	Alpha  float64 `json:"alpha"`
 	Effect float64 `json:"effect"`
 	Power  float64 `json:"power"`
-	Best   float64 `json:"best"`  // points that no match can exceed
 	Cases  int     `json:"cases"` // most pairs of matches
+}
+
+// Coevolve says how two sides are evolved against each other.
+type Coevolve struct {
+	Search    Search `json:"search"`
+	Opponents int    `json:"opponents"` // of the other side's last generation, that each genome meets
+	Archive   int    `json:"archive"`   // of its earlier champions
+	Seeds     int    `json:"seeds"`     // matches with each
+	Finalists int    `json:"finalists"` // champions of each side that play the tournament
 }
 
 // SideSpec is what plays on one side.
@@ -92,17 +102,28 @@ func LoadTournament(path string) (*TournamentSpec, error) {
 			r.integer(&seed, 0, 1<<62)(n, name)
 			s.Seed = uint64(seed)
 		},
-		"mode": r.oneOf(&s.Mode, "roster"), "rank": r.oneOf(&s.Rank, orchestrator.ByPoints, orchestrator.ByWins),
+		"mode": r.oneOf(&s.Mode, "roster", "coevolve"), "best": r.real(&s.Best, 0, 1e9), "rank": r.oneOf(&s.Rank, orchestrator.ByPoints, orchestrator.ByWins),
 		"shadows": r.integer(&s.Shadows, 1, 100_000),
 		"limits":  func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
 		"matches": func(n ast.Node, name string) {
 			r.object(n, name, map[string]field{"seeds": r.integer(&s.Seeds, 1, 100_000)})
 		},
+		"evolve": func(n ast.Node, name string) {
+			e := &Coevolve{Search: d.Search, Opponents: 8, Archive: 4, Seeds: 1, Finalists: 8}
+			e.Search.Generations = 30
+			spec := Spec{Search: e.Search}
+			r.object(n, name, map[string]field{
+				"search":    func(n ast.Node, name string) { r.object(n, name, r.searchFields(&spec)) },
+				"opponents": r.integer(&e.Opponents, 1, 10_000), "archive": r.integer(&e.Archive, 0, 10_000),
+				"seeds": r.integer(&e.Seeds, 1, 10_000), "finalists": r.integer(&e.Finalists, 1, 1000),
+			})
+			e.Search, s.Evolve = spec.Search, e
+		},
 		"promotion": func(n ast.Node, name string) {
 			p := &Promote{Alpha: d.Alpha, Effect: d.Effect, Power: d.Power, Cases: 500}
 			r.object(n, name, map[string]field{
 				"alpha": r.real(&p.Alpha, 0.0001, 0.5), "effect": r.real(&p.Effect, 0.001, 1), "power": r.real(&p.Power, 0.5, 0.999),
-				"best": r.real(&p.Best, 0, 1e9), "cases": r.integer(&p.Cases, 10, 100_000),
+				"cases": r.integer(&p.Cases, 10, 100_000),
 			})
 			s.Promote = p
 		},
@@ -212,16 +233,36 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 			names[e.Name] = true
 		}
 	}
+	if (s.Promote != nil || s.Mode == "coevolve") && s.Rank == orchestrator.ByPoints && s.Best <= 0 {
+		r.fault(root, "best is missing: the points that no match can exceed, above zero")
+	}
 	if s.Promote != nil {
 		r.completePromotion(s)
+	}
+	r.completeEvolve(root, s)
+}
+
+func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
+	if (s.Mode == "coevolve") != (s.Evolve != nil) {
+		r.fault(root, "mode coevolve and the key evolve go together: what is evolved, and how")
+	}
+	if s.Evolve == nil {
+		return
+	}
+	if len(s.Sides) != 2 {
+		r.fault(r.places["sides"], "two sides are evolved against each other, not %d", len(s.Sides))
+	}
+	c := s.Evolve.Search
+	if c.Generations < 1 || c.Budget != 0 || c.Evaluations != 0 || c.Stagnation != 0 || c.Target != nil || c.Control != "none" {
+		r.fault(r.places["evolve"], "an evolution of two sides ends after search.generations, 1 or more, and by nothing else")
+	}
+	for _, line := range split(searchConfig(c, nil, 0).Check()) {
+		r.fault(r.about(line, root), "%s", line)
 	}
 }
 
 func (r *reader) completePromotion(s *TournamentSpec) {
 	at := r.places["promotion"]
-	if s.Rank == orchestrator.ByPoints && s.Promote.Best <= 0 {
-		r.fault(at, "promotion.best is missing: the points that no match can exceed, above zero")
-	}
 	if s.Sides[0].Evolve.File == "" {
 		r.fault(at, "side %s has no file, so its champion could not become live; say where its definitions stand", s.Sides[0].Name)
 	}
@@ -243,7 +284,7 @@ func (s *TournamentSpec) JSON() (text, hash string) {
 // Plan makes the spec a plan, but for its record, its workers and the runtime.
 func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	p = orchestrator.TournamentPlan{
-		Seeds: s.Seeds, Rank: s.Rank, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
+		Seeds: s.Seeds, Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
 		Sandbox: sandbox.Options{
 			Policy: isolation.Policy{Level: isolation.Full, Heap: s.Limits.Heap, OpenFiles: s.Limits.OpenFiles, Workspace: s.Limits.Workspace},
 			Wall:   s.Limits.Wall, Output: int(s.Limits.Output),
@@ -251,7 +292,7 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	}
 	if s.Promote != nil {
 		p.Promotion = &orchestrator.Promotion{
-			Evolved: s.Sides[0].Evolve.File, Best: s.Promote.Best, Cases: s.Promote.Cases, Alpha: s.Promote.Alpha, Effect: s.Promote.Effect, Power: s.Promote.Power,
+			Evolved: s.Sides[0].Evolve.File, Cases: s.Promote.Cases, Alpha: s.Promote.Alpha, Effect: s.Promote.Effect, Power: s.Promote.Power,
 		}
 	}
 	for i, side := range s.Sides {
@@ -269,11 +310,24 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, HeldOut: k >= len(side.Entrants), Genome: g})
 		}
 	}
+	if e := s.Evolve; e != nil {
+		p.Evolution = &orchestrator.Evolution{Opponents: e.Opponents, Archive: e.Archive, Seeds: e.Seeds, Finalists: e.Finalists}
+		for i := range p.Evolution.Search {
+			c := searchConfig(e.Search, p.Grammars[i], 2*s.Seed+uint64(i))
+			c.Moving, c.Best = true, e.Opponents
+			for _, entrant := range p.Entrants {
+				if entrant.Side == i && !entrant.HeldOut {
+					c.Seeds = append(c.Seeds, entrant.Genome)
+				}
+			}
+			p.Evolution.Search[i] = c
+		}
+	}
 	return p, nil
 }
 
 // Tournament plays a new tournament of a spec, and returns how it ended.
-func (l *Lab) Tournament(ctx context.Context, s *TournamentSpec, o Options, after func(rounds, of int)) (*orchestrator.Standings, error) {
+func (l *Lab) Tournament(ctx context.Context, s *TournamentSpec, o Options, after func(what string, n, of int)) (*orchestrator.Standings, error) {
 	p, err := s.Plan()
 	if err != nil {
 		return nil, err
@@ -338,9 +392,9 @@ func (l *Lab) completeTournament(ctx context.Context, p *orchestrator.Tournament
 }
 
 // play plays what is left, and reckons.
-func (l *Lab) play(ctx context.Context, p orchestrator.TournamentPlan, after func(rounds, of int)) (*orchestrator.Standings, error) {
+func (l *Lab) play(ctx context.Context, p orchestrator.TournamentPlan, after func(what string, n, of int)) (*orchestrator.Standings, error) {
 	began := time.Now()
-	played, err := orchestrator.Tournament(ctx, p, l.Vault, l.Ledger, after)
+	p, played, err := orchestrator.Tournament(ctx, p, l.Vault, l.Ledger, after)
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("interrupted; go on with: jird resume %s (%w)", p.Record.ID, ctx.Err())
 	}
@@ -395,8 +449,15 @@ func (l *Lab) tournament(id string) (p orchestrator.TournamentPlan, runtime stri
 		return p, "", fmt.Errorf("reading the recorded tournament: %w", err)
 	}
 	s.Shadows = defaults().Shadows
-	p, err = s.Plan()
+	if p, err = s.Plan(); err != nil {
+		return p, "", err
+	}
 	p.Record = *r
+	given := len(p.Entrants)
+	p.Entrants, err = l.Ledger.Entrants(id, p.Grammars)
+	for i := given; i < len(p.Entrants); i++ {
+		p.Entrants[i].Finalist, p.Evolved = true, true
+	}
 	return p, s.Runtime, err
 }
 
@@ -442,7 +503,7 @@ func (l *Lab) IsTournament(id string) bool {
 }
 
 // ResumeTournament goes on with a tournament from its last whole round.
-func (l *Lab) ResumeTournament(ctx context.Context, id string, o Options, after func(rounds, of int)) (*orchestrator.Standings, error) {
+func (l *Lab) ResumeTournament(ctx context.Context, id string, o Options, after func(what string, n, of int)) (*orchestrator.Standings, error) {
 	unlock, err := l.lockRun(id)
 	if errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("tournament %s is under way in another process; wait for it, or interrupt it there", id)

@@ -41,7 +41,7 @@ func tournament(t *testing.T) *TournamentSpec {
 	return s
 }
 
-func nothing(int, int) {}
+func nothing(string, int, int) {}
 
 // What the classics are known to play first, against who always cooperates, who always
 // defects, and who alternates (Axelrod 1980; the Axelrod library's own tests).
@@ -103,66 +103,83 @@ func moves(r orchestrator.MatchResult) string {
 	return text.String()
 }
 
-// The same seed gives the same matches and standings for any number of workers and
-// shadows, and after an interruption.
+// The same seed gives the same matches, generations and standings for any number of
+// workers and shadows, and after an interruption in the evolution or in the rounds.
 func TestTournamentIsTheSame(t *testing.T) {
-	type end struct {
-		standings orchestrator.Standings
-		played    []orchestrator.PlayedMatch
-		export    string
-	}
-	finish := func(l *Lab, s *orchestrator.Standings, err error) end {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		played, rounds, err := l.Ledger.Played(s.Run)
-		if err != nil || rounds != 4 {
-			t.Fatalf("%d rounds, %v", rounds, err)
-		}
-		s.Seconds = 0
-		var export bytes.Buffer
-		if err := l.Ledger.Export(&export, s.Run); err != nil || strings.Count(export.String(), "\n") != 1+21+len(played)+1 {
-			t.Fatalf("%d lines of export, %v", strings.Count(export.String(), "\n"), err)
-		}
-		return end{*s, played, export.String()}
-	}
-	spec := tournament(t)
-	spec.Seeds = 3
-	var ends []end
-	for _, o := range []Options{{Workers: 1, Shadows: 2}, {Workers: 8, Shadows: 9}} {
-		l := emptyLab(t)
-		s, err := l.Tournament(t.Context(), spec, o, nothing)
-		ends = append(ends, finish(l, s, err))
-	}
-	l := emptyLab(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	_, err := l.Tournament(ctx, spec, Options{Shadows: 2}, func(rounds, _ int) {
-		if rounds == 2 {
-			cancel()
-		}
-	})
-	if err == nil || !strings.Contains(err.Error(), "jird resume "+ends[0].standings.Run) {
-		t.Fatalf("interrupted: %v", err)
-	}
-	if _, rounds, err := l.Ledger.Played(ends[0].standings.Run); err != nil || rounds != 2 {
-		t.Fatalf("%d rounds before it was interrupted, %v", rounds, err)
-	}
-	s, err := l.ResumeTournament(t.Context(), ends[0].standings.Run, Options{Shadows: 3}, nothing)
-	ends = append(ends, finish(l, s, err))
-	for _, e := range ends[1:] {
-		if !reflect.DeepEqual(e, ends[0]) {
-			t.Errorf("differing ends:\n%+v\n%+v", e.standings, ends[0].standings)
-		}
-	}
-	if n := len(ends[0].played); n != 3*120+3*5 {
-		t.Errorf("%d matches", n)
-	}
-	for _, m := range []int{0, 100, len(ends[0].played) - 1} {
-		r, err := l.Replay(t.Context(), s.Run, m, Options{})
-		if err != nil || !r.Same || len(r.Notes) != 200 {
-			t.Errorf("replay of %d: %+v, %v", m, r, err)
-		}
+	for _, c := range []struct {
+		file     string
+		cut      string // what is under way when it is interrupted, at the second
+		rounds   int
+		matches  int
+		exported int // lines besides matches
+	}{
+		{dilemma, "round", 4, 3*120 + 3*5, 1 + 21 + 1},
+		// 1 and 3 entrants, 3 finalists a side, 6 held out, 4 generations of two sides.
+		{"examples/dilemma/coevolve.yaml", "generation", 3, 2*4*6 + 2*6, 1 + 16 + 2*4 + 1},
+	} {
+		t.Run(filepath.Base(c.file), func(t *testing.T) {
+			spec, err := LoadTournament(c.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spec.Seeds = c.rounds - 1
+			if e := spec.Evolve; e != nil {
+				e.Search.Generations, e.Search.Population, e.Opponents, e.Archive, e.Finalists = 3, 10, 3, 2, 3
+			}
+			type end struct {
+				standings orchestrator.Standings
+				export    string
+			}
+			finish := func(l *Lab, s *orchestrator.Standings, err error) end {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+				played, rounds, err := l.Ledger.Played(s.Run)
+				if err != nil || rounds != c.rounds || len(played) != c.matches {
+					t.Fatalf("%d matches in %d rounds, %v", len(played), rounds, err)
+				}
+				s.Seconds = 0
+				var export bytes.Buffer
+				if err := l.Ledger.Export(&export, s.Run); err != nil || strings.Count(export.String(), "\n") != c.exported+c.matches {
+					t.Fatalf("%d lines of export, %v", strings.Count(export.String(), "\n"), err)
+				}
+				return end{*s, export.String()}
+			}
+			var ends []end
+			for _, o := range []Options{{Workers: 1, Shadows: 2}, {Workers: 8, Shadows: 9}} {
+				l := emptyLab(t)
+				s, err := l.Tournament(t.Context(), spec, o, nothing)
+				ends = append(ends, finish(l, s, err))
+			}
+			l := emptyLab(t)
+			run := ends[0].standings.Run
+			ctx, cancel := context.WithCancel(t.Context())
+			_, err = l.Tournament(ctx, spec, Options{Shadows: 2}, func(what string, n, _ int) {
+				if what == c.cut && n == 2 {
+					cancel()
+				}
+			})
+			if err == nil || !strings.Contains(err.Error(), "jird resume "+run) {
+				t.Fatalf("interrupted: %v", err)
+			}
+			if _, rounds, err := l.Ledger.Played(run); err != nil || rounds == c.rounds {
+				t.Fatalf("%d rounds before it was interrupted, %v", rounds, err)
+			}
+			s, err := l.ResumeTournament(t.Context(), run, Options{Shadows: 3}, nothing)
+			ends = append(ends, finish(l, s, err))
+			for _, e := range ends[1:] {
+				if !reflect.DeepEqual(e, ends[0]) {
+					t.Errorf("differing ends:\n%+v\n%+v", e.standings, ends[0].standings)
+				}
+			}
+			for _, m := range []int{0, 40, c.matches - 1} {
+				r, err := l.Replay(t.Context(), run, m, Options{})
+				if err != nil || !r.Same || len(r.Notes) != 200 {
+					t.Errorf("replay of %d: %+v, %v", m, r, err)
+				}
+			}
+		})
 	}
 }
 
@@ -233,7 +250,7 @@ func TestTournamentFaults(t *testing.T) {
 		{"tit-for-tat: theirs\n", "tit-for-tat: thiers\n", "tit-for-tat: "},
 		{"      forgiver:", "      davis:", "two entrants are called davis"},
 		{"agent: agent ", "# ", "agent is missing"},
-		{"  best: 5 ", "  # ", "promotion.best is missing"},
+		{"best: 5 ", "# ", "best is missing"},
 		{"    held-out: ", "    # ", "holds nobody out"},
 		{"    file: policy.scm", "    #", "side player has no file"},
 		{"grudger: \"(= their-defections 0)\"", "grudger: file nowhere.scm", "grudger: open"},

@@ -13,7 +13,6 @@ import (
 // Promotion says whether and how a tournament's champion may become live.
 type Promotion struct {
 	Evolved string  // path of the file that holds the champion's definitions
-	Best    float64 // points that no match can exceed; ByPoints only
 	Cases   int     // most pairs of matches that the decision may look at
 	Alpha   float64 // as in promote.Plan, with the next two
 	Effect  float64
@@ -108,11 +107,17 @@ func (p TournamentPlan) missed(r MatchResult) population.Outcome {
 	if r.Verdict == Forfeit && r.Blue < r.Red {
 		return population.Outcome{Status: population.Fuel, Detail: r.Detail}
 	}
-	best, blue := 1.0, r.Score()
-	if p.Rank == ByPoints {
-		best, blue = p.Promotion.Best, r.Blue
+	return population.Outcome{Status: population.OK, Steps: r.BlueSteps, Scores: []population.Score{{Num: p.missing(r), Den: 1}}}
+}
+
+func (p TournamentPlan) missing(r MatchResult) float64 {
+	if p.Rank == ByPoints && r.Verdict == Played {
+		return p.Best - r.Blue
 	}
-	return population.Outcome{Status: population.OK, Steps: r.BlueSteps, Scores: []population.Score{{Num: best - blue, Den: 1}}}
+	if p.Rank == ByPoints {
+		return p.Best * (1 - r.Score())
+	}
+	return 1 - r.Score()
 }
 
 // holds says whether an image, read back, holds just the policy that was measured.

@@ -90,6 +90,7 @@ func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Warnings = append(s.Warnings, p.warnings(table)...)
 	alpha, err := p.alpha(table)
 	if err != nil {
 		return nil, err

@@ -11,16 +11,18 @@ import (
 
 	"jird/orchestrator/rating"
 	"jird/population"
+	"jird/population/ga"
 	"jird/sandbox"
 	"jird/snapshots"
 )
 
 // Entrant is one genome that plays, under a name, for a side.
 type Entrant struct {
-	Name    string
-	Side    int  // index of the plan's grammars
-	HeldOut bool // met by the champion only, once it is known
-	Genome  *population.Genome
+	Name     string
+	Side     int  // index of the plan's grammars
+	HeldOut  bool // met by the champion only, once it is known
+	Finalist bool // a champion of the evolution before
+	Genome   *population.Genome
 }
 
 // TournamentRecord identifies a tournament. Nothing in it depends on time, place or the
@@ -53,6 +55,9 @@ type TournamentPlan struct {
 	Rank      string     // ByPoints or ByWins
 	Fuel      int64      // steps of a side in a match
 	Promotion *Promotion // of the first side's champion; nil: none
+	Evolution *Evolution // of both sides, before they meet; nil: none
+	Evolved   bool       // the finalists are among the entrants
+	Best      float64    // points that no match can exceed; ByPoints only
 	Shadows   int
 	Workers   int
 	Sandbox   sandbox.Options
@@ -71,37 +76,63 @@ type Rounds interface {
 	BeginTournament(TournamentRecord, []Entrant) error
 	// Round records one whole round.
 	Round(tournament string, number int, matches []PlayedMatch) error
+	// Evolved records one generation of both sides.
+	Evolved(tournament string, states [2]*ga.State) error
+	// Generations returns all that were recorded. The grammars are the sides'.
+	Generations(tournament string, grammars []*population.Grammar) (Generations, error)
+	// Enter records more entrants, all or none, after those that are there.
+	Enter(tournament string, entrants []Entrant) error
 	// Played returns the matches of all rounds so far, and how many rounds those are.
 	Played(tournament string) (matches []PlayedMatch, rounds int, err error)
 }
 
-// Tournament plays what was not played yet, calls after once after each round, and
-// returns all matches. Any number of workers play the same.
-func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, book Rounds, after func(rounds, of int)) ([]PlayedMatch, error) {
+// Tournament does what was not done yet: it evolves the sides, if the plan says so, and
+// plays. It calls after once after each generation and round, and returns all matches,
+// and the plan with all entrants. Any number of workers do the same.
+func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, book Rounds, after func(what string, n, of int)) (TournamentPlan, []PlayedMatch, error) {
 	played, done, err := book.Played(p.Record.ID)
 	if err != nil {
-		return nil, err
+		return p, nil, err
 	}
 	if done < p.rounds() {
 		pool, err := p.open(ctx, vault)
 		if err != nil {
-			return nil, err
+			return p, nil, err
 		}
 		defer pool.close()
+		if p.Evolution != nil && !p.Evolved {
+			if p, err = p.withFinalists(ctx, pool.pool, book, func(n, of int) { after("generation", n, of) }); err != nil {
+				return p, nil, err
+			}
+		}
 		for ; done < p.Seeds; done++ {
 			if played, err = p.round(ctx, pool.pool, book, done, p.pairs(), played); err != nil {
-				return nil, err
+				return p, nil, err
 			}
-			after(done+1, p.rounds())
+			after("round", done+1, p.rounds())
 		}
 		if done < p.rounds() {
 			if played, err = p.round(ctx, pool.pool, book, done, p.unmet(played), played); err != nil {
-				return nil, err
+				return p, nil, err
 			}
-			after(done+1, p.rounds())
+			after("round", done+1, p.rounds())
 		}
 	}
-	return played, nil
+	return p, played, nil
+}
+
+// withFinalists evolves the sides, and enters their champions.
+func (p TournamentPlan) withFinalists(ctx context.Context, pool *Pool, book Rounds, after func(n, of int)) (TournamentPlan, error) {
+	history, err := book.Generations(p.Record.ID, p.Grammars)
+	if err == nil {
+		history, err = p.evolve(ctx, pool, book, history, after)
+	}
+	if err != nil {
+		return p, err
+	}
+	finalists := p.finalists(history)
+	p.Entrants, p.Evolved = slices.Concat(p.Entrants, finalists), true
+	return p, book.Enter(p.Record.ID, finalists)
 }
 
 // rounds is one for each seed, and one of the champions against those they never met.

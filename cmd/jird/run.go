@@ -178,7 +178,7 @@ func resumeCommand() *cli.Command {
 			return withLab(c, func(lab *experiments.Lab) error {
 				search, err := lab.Search(c.Args().First())
 				if errors.Is(err, ledger.ErrNoRun) && lab.IsTournament(c.Args().First()) {
-					return played(c, func(lab *experiments.Lab, o experiments.Options, after func(int, int)) (*orchestrator.Standings, error) {
+					return played(c, func(lab *experiments.Lab, o experiments.Options, after func(string, int, int)) (*orchestrator.Standings, error) {
 						return lab.ResumeTournament(c.Context, c.Args().First(), o, after)
 					})
 				}

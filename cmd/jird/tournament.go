@@ -35,7 +35,7 @@ func tournamentCommand() *cli.Command {
 					return usageError{"--seeds must be 1 or more"}
 				}
 			}
-			return played(c, func(lab *experiments.Lab, o experiments.Options, after func(int, int)) (*orchestrator.Standings, error) {
+			return played(c, func(lab *experiments.Lab, o experiments.Options, after func(string, int, int)) (*orchestrator.Standings, error) {
 				return lab.Tournament(c.Context, s, o, after)
 			})
 		},
@@ -47,7 +47,7 @@ func assertFlag() cli.Flag {
 }
 
 // played plays or goes on with a tournament, and prints and asserts how it ended.
-func played(c *cli.Context, do func(*experiments.Lab, experiments.Options, func(int, int)) (*orchestrator.Standings, error)) error {
+func played(c *cli.Context, do func(*experiments.Lab, experiments.Options, func(string, int, int)) (*orchestrator.Standings, error)) error {
 	o, err := options(c)
 	if err != nil {
 		return err
@@ -62,10 +62,10 @@ func played(c *cli.Context, do func(*experiments.Lab, experiments.Options, func(
 	}
 	return withLab(c, func(lab *experiments.Lab) error {
 		began := time.Now()
-		s, err := do(lab, o, func(rounds, of int) {
-			if time.Since(began) > 5*time.Second || rounds == of {
+		s, err := do(lab, o, func(what string, n, of int) {
+			if time.Since(began) > 5*time.Second || n == of {
 				began = time.Now()
-				say("round %d of %d", rounds, of)
+				say("%s %d of %d", what, n, of)
 			}
 		})
 		if err != nil {

@@ -204,6 +204,7 @@ var exports = []export{
 var tournamentExports = []export{
 	{"tournament", "SELECT json_object('table','tournament','id',id,'name',name,'spec',json(spec),'spec_hash',spec_hash,'agent',agent,'evaluator',evaluator,'runtime',runtime,'seed',seed,'repeat',repeat) FROM tournament WHERE id=?"},
 	{"entrant", "SELECT json_object('table','entrant','number',number,'name',name,'side',side,'held_out',json(iif(held_out,'true','false')),'hash',hash,'source',source) FROM entrant WHERE tournament=? ORDER BY number"},
+	{"coevolution", "SELECT json_object('table','coevolution','generation',generation,'side',side,'evaluations',evaluations,'stagnant',stagnant,'islands',json(islands),'best',json(best)) FROM coevolution WHERE tournament=? ORDER BY generation, side"},
 	{"match", "SELECT json_object('table','match','number',number,'round',round,'blue',blue,'red',red,'seed',seed,'verdict',verdict,'detail',detail,'blue_points',blue_points,'red_points',red_points,'blue_steps',blue_steps,'red_steps',red_steps) FROM match WHERE tournament=? ORDER BY number"},
 	{"decision", "SELECT json_object('table','decision','number',number,'declared',json(declared),'decided',json(decided)) FROM decision WHERE run=? ORDER BY number"},
 }

@@ -68,6 +68,11 @@ CREATE TABLE match (
   tournament TEXT NOT NULL REFERENCES tournament(id), number INTEGER NOT NULL, round INTEGER NOT NULL, blue INTEGER NOT NULL, red INTEGER NOT NULL,
   seed INTEGER NOT NULL, verdict TEXT NOT NULL, detail TEXT NOT NULL, blue_points REAL NOT NULL, red_points REAL NOT NULL,
   blue_steps INTEGER NOT NULL, red_steps INTEGER NOT NULL, PRIMARY KEY (tournament, number)) WITHOUT ROWID;
+`, `
+CREATE TABLE coevolution (
+  tournament TEXT NOT NULL REFERENCES tournament(id), generation INTEGER NOT NULL, side INTEGER NOT NULL,
+  evaluations INTEGER NOT NULL, stagnant INTEGER NOT NULL, islands TEXT NOT NULL, best TEXT NOT NULL,
+  PRIMARY KEY (tournament, generation, side)) WITHOUT ROWID;
 `}
 
 // Ledger is an open ledger. Safe for concurrent use.

@@ -18,10 +18,8 @@ func (l *Ledger) BeginTournament(r orchestrator.TournamentRecord, entrants []orc
 			int64(r.Seed), r.Repeat); err != nil {
 			return fmt.Errorf("tournament %s: %w", r.ID, err)
 		}
-		for i, e := range entrants {
-			if _, err := tx.Exec("INSERT INTO entrant VALUES (?,?,?,?,?,?,?)", r.ID, i, e.Name, e.Side, e.HeldOut, e.Genome.Hash(), e.Genome.Source()); err != nil {
-				return err
-			}
+		if err := enter(tx, r.ID, 0, entrants); err != nil {
+			return err
 		}
 		_, err := tx.Exec("INSERT INTO tournament_place VALUES (?,?)", r.ID, time.Now().UTC().Format(time.RFC3339))
 		return err

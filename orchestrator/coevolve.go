@@ -1,0 +1,277 @@
+package orchestrator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"jird/orchestrator/rating"
+	"jird/population"
+	"jird/population/ga"
+)
+
+// Evolution says how two sides are evolved against each other before the tournament.
+// Each is a genetic search of its own; they meet after every generation.
+type Evolution struct {
+	Search    [2]ga.Config // Moving, of as many generations
+	Opponents int          // of the other side's last generation, that each genome meets
+	Archive   int          // of the other side's earlier champions
+	Seeds     int          // matches with each
+	Finalists int          // champions of each side that enter the tournament
+}
+
+// Generations are the states of both sides after each generation so far.
+type Generations [][2]*ga.State
+
+// evolving is an evolution under way.
+type evolving struct {
+	TournamentPlan
+	pool *Pool
+	book Rounds
+
+	mu      sync.Mutex
+	history Generations
+	arrived [2]*ga.State
+	next    chan struct{} // closed when both have arrived
+}
+
+// evolve goes on with the evolution from what was recorded, and returns all of it.
+func (p TournamentPlan) evolve(ctx context.Context, pool *Pool, book Rounds, history Generations, after func(generation, of int)) (Generations, error) {
+	e := &evolving{TournamentPlan: p, pool: pool, book: book, history: history, next: make(chan struct{})}
+	g, ctx := errgroup.WithContext(ctx)
+	for side := range 2 {
+		var from *ga.State
+		if len(history) > 0 {
+			from = history[len(history)-1][side]
+		}
+		g.Go(func() error {
+			_, err := ga.Run(ctx, p.Evolution.Search[side], from, sideOf{e, side}, nil, func(s *ga.State, _ []ga.Member) (bool, error) {
+				if err := e.meet(ctx, side, s); err != nil {
+					return true, err
+				}
+				if side == 0 {
+					after(s.Generation, p.Evolution.Search[0].Generations)
+				}
+				return false, nil
+			})
+			return err
+		})
+	}
+	err := g.Wait()
+	return e.history, err
+}
+
+// meet waits until both sides have ended the generation. The second records it.
+func (e *evolving) meet(ctx context.Context, side int, s *ga.State) error {
+	e.mu.Lock()
+	e.arrived[side] = s
+	next := e.next
+	if e.arrived[1-side] == nil {
+		e.mu.Unlock()
+		select {
+		case <-next:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer e.mu.Unlock()
+	if err := e.book.Evolved(e.Record.ID, e.arrived); err != nil {
+		return err
+	}
+	e.history = append(e.history, e.arrived)
+	e.arrived, e.next = [2]*ga.State{}, make(chan struct{})
+	close(next)
+	return nil
+}
+
+// sideOf measures one side's genomes.
+type sideOf struct {
+	*evolving
+	side int
+}
+
+// Evaluate implements population.Evaluator: a case is one opponent, a score what was
+// missed of the best against it. Opponents that fewer beat count for more (competitive
+// fitness sharing, Rosin and Belew 1997, "New methods for competitive coevolution").
+func (e sideOf) Evaluate(ctx context.Context, genomes []*population.Genome) ([]population.Outcome, error) {
+	e.mu.Lock()
+	generation := len(e.history)
+	opponents := e.opponents(generation)
+	e.mu.Unlock()
+	var all []Side
+	for _, g := range slices.Concat(genomes, opponents[e.side]) {
+		grammar := e.Grammars[e.side]
+		if len(all) >= len(genomes) {
+			grammar = e.Grammars[1-e.side]
+		}
+		all = append(all, NewSide(g, grammar))
+	}
+	var matches []Match
+	for i := range genomes {
+		for o := range opponents[e.side] {
+			for seed := range e.Evolution.Seeds {
+				m := Match{Blue: i, Red: len(genomes) + o, Seed: e.evolutionSeed(generation, seed)}
+				if e.side == 1 {
+					m.Blue, m.Red = m.Red, m.Blue
+				}
+				matches = append(matches, m)
+			}
+		}
+	}
+	results, err := e.pool.Play(ctx, all, matches, false)
+	if err != nil {
+		return nil, err
+	}
+	return e.shared(results, len(genomes), len(opponents[e.side])), nil
+}
+
+// shared turns results, by genome, opponent and seed, into outcomes.
+func (e sideOf) shared(results []MatchResult, genomes, opponents int) []population.Outcome {
+	seeds := e.Evolution.Seeds
+	beat := make([]float64, opponents)
+	at := func(i, o int) []MatchResult { return results[(i*opponents+o)*seeds:][:seeds] }
+	for i := range genomes {
+		for o := range opponents {
+			won := 0.0
+			for _, r := range at(i, o) {
+				won += e.own(r).Score() / float64(seeds)
+			}
+			if won > 0.5 {
+				beat[o]++
+			}
+		}
+	}
+	outcomes := make([]population.Outcome, genomes)
+	for i := range outcomes {
+		outcomes[i].Status = population.OK
+		for o := range opponents {
+			missed := 0.0
+			for _, r := range at(i, o) {
+				mine := e.own(r)
+				missed += e.missing(mine) / float64(seeds)
+				outcomes[i].Steps += mine.BlueSteps
+			}
+			weight := 1 / max(1, beat[o])
+			outcomes[i].Scores = append(outcomes[i].Scores, population.Score{Num: weight * missed, Den: weight})
+		}
+	}
+	return outcomes
+}
+
+// own is a result as if this side had been blue.
+func (e sideOf) own(r MatchResult) MatchResult {
+	if e.side == 1 {
+		r.Blue, r.Red, r.BlueSteps, r.RedSteps = r.Red, r.Blue, r.RedSteps, r.BlueSteps
+	}
+	return r
+}
+
+// opponents are whom each side meets in a generation: in the first the entrants, later
+// the best and some others of the other side's generation before, and some champions of
+// earlier ones. e.mu is held, or nobody else runs.
+func (e *evolving) opponents(generation int) (of [2][]*population.Genome) {
+	for side := range of {
+		if generation == 0 {
+			for _, n := range e.playing(1 - side) {
+				of[side] = append(of[side], e.Entrants[n].Genome)
+			}
+			continue
+		}
+		rng := e.generator("opponents", side, generation)
+		last := e.history[generation-1][1-side]
+		sample := newSample(e.Evolution.Opponents)
+		for _, m := range last.Best {
+			sample.add(m.Genome, (e.Evolution.Opponents+1)/2)
+		}
+		cohort := slices.Concat(last.Islands...)
+		for _, k := range rng.Perm(len(cohort)) {
+			sample.add(cohort[k].Genome, e.Evolution.Opponents)
+		}
+		for _, k := range rng.Perm(generation - 1) {
+			sample.add(e.history[k][1-side].Best[0].Genome, e.Evolution.Opponents+e.Evolution.Archive)
+		}
+		of[side] = sample.genomes
+	}
+	return of
+}
+
+// sample is genomes, each once.
+type sample struct {
+	genomes []*population.Genome
+	seen    map[string]bool
+}
+
+func newSample(n int) *sample {
+	return &sample{make([]*population.Genome, 0, n), map[string]bool{}}
+}
+
+// add takes a genome, unless it is there or there are most already.
+func (s *sample) add(g *population.Genome, most int) {
+	if len(s.genomes) < most && !s.seen[g.Hash()] {
+		s.seen[g.Hash()] = true
+		s.genomes = append(s.genomes, g)
+	}
+}
+
+func (p TournamentPlan) generator(purpose string, side, generation int) *rand.Rand {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%d/%d", purpose, p.Record.SpecHash, p.Record.Seed, side, generation))
+	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:16])))
+}
+
+// evolutionSeed is of a match of the evolution; the tournament's rounds have others.
+func (p TournamentPlan) evolutionSeed(generation, n int) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "evolve/%s/%d/%d/%d", p.Record.SpecHash, p.Record.Seed, generation, n))
+	return binary.BigEndian.Uint64(sum[:8]) | 4
+}
+
+// finalists are the champions of evenly spaced generations, the last among them, under
+// the name of their side and generation.
+func (p TournamentPlan) finalists(history Generations) (all []Entrant) {
+	n := min(p.Evolution.Finalists, len(history))
+	for side, name := range p.SideNames {
+		for k := range n {
+			generation := (k+1)*len(history)/n - 1
+			champion := history[generation][side].Best[0].Genome
+			all = append(all, Entrant{Name: fmt.Sprintf("%s-%d", name, generation), Side: side, Genome: champion, Finalist: true})
+		}
+	}
+	return all
+}
+
+// warnings are what the finalists' matches say of the evolution: whether it went in
+// circles, whether one side had nothing to select by, what was forgotten.
+func (p TournamentPlan) warnings(table rating.Table) (all []string) {
+	var of [2][]int
+	for i, e := range p.Entrants {
+		if e.Finalist {
+			of[e.Side] = append(of[e.Side], i)
+		}
+	}
+	if len(of[0]) == 0 || len(of[0]) != len(of[1]) {
+		return nil
+	}
+	var abreast []rating.Cell
+	for k := range of[0] {
+		abreast = append(abreast, table[of[0][k]][of[1][k]])
+	}
+	if d := rating.FindDisengagement(abreast); d.Found {
+		all = append(all, fmt.Sprintf("%s against %s: %v", p.SideNames[0], p.SideNames[1], d))
+	}
+	for side, name := range p.SideNames {
+		h := table.Sub(of[side], of[1-side])
+		if c := rating.FindCycling(h); c.Found {
+			all = append(all, fmt.Sprintf("%s: %v", name, c))
+		}
+		if f := rating.FindForgetting(h); f.Found {
+			all = append(all, fmt.Sprintf("%s: %v", name, f))
+		}
+	}
+	return all
+}

@@ -1,0 +1,116 @@
+package orchestrator
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"jird/population"
+	"jird/population/ga"
+)
+
+// shelf is a Rounds that keeps what it is told in memory.
+type shelf struct {
+	generations Generations
+	entrants    []Entrant
+	matches     []PlayedMatch
+	rounds      int
+}
+
+func (s *shelf) BeginTournament(_ TournamentRecord, e []Entrant) error { s.entrants = e; return nil }
+func (s *shelf) Evolved(_ string, states [2]*ga.State) error {
+	s.generations = append(s.generations, states)
+	return nil
+}
+func (s *shelf) Generations(string, []*population.Grammar) (Generations, error) {
+	return s.generations, nil
+}
+func (s *shelf) Enter(_ string, e []Entrant) error {
+	s.entrants = append(s.entrants, e...)
+	return nil
+}
+func (s *shelf) Round(_ string, _ int, m []PlayedMatch) error {
+	s.matches, s.rounds = append(s.matches, m...), s.rounds+1
+	return nil
+}
+func (s *shelf) Played(string) ([]PlayedMatch, int, error) { return s.matches, s.rounds, nil }
+
+// aims gives 10 points to a blue that answers 50, to a red that answers -20, and less to
+// who misses.
+const aims = `
+(define (points aim x) (- 10. (min 10. (/ (abs (- x aim)) 10.))))
+(define (match-play blue red seed) (cons (points 50. (blue 'f 7)) (points -20. (red 'f 7))))`
+
+// Each side gets better at what it is there for, whatever the other does, and the
+// champions that enter the tournament are those of the end and of the way to it.
+func TestEvolutionOfTwoSides(t *testing.T) {
+	p := openPool(t, aims, 20*time.Second, 1, 4)
+	g := grammar(t)
+	entrant := genomes(t, "x")[0]
+	plan := TournamentPlan{
+		SideNames: []string{"blue", "red"}, Grammars: []*population.Grammar{g, g}, Rank: ByPoints, Best: 10,
+		Entrants: []Entrant{{Name: "a", Genome: entrant}, {Name: "b", Side: 1, Genome: entrant}},
+	}
+	search := ga.Config{
+		Grammar: g, Islands: 2, Population: 30, Generations: 15, MigrateEvery: 4, Migrants: 2, Elites: 2, Best: 4, Moving: true,
+		Selection: ga.Selection{Kind: "tournament", Size: 4}, Operators: ga.Operators{Crossover: 2, Subtree: 1, Point: 1, Constant: 3}, Seeds: []*population.Genome{entrant},
+	}
+	plan.Evolution = &Evolution{Search: [2]ga.Config{search, search}, Opponents: 4, Archive: 3, Seeds: 1, Finalists: 4}
+	plan.Evolution.Search[1].Seed = 1
+	book := &shelf{}
+	plan, err := plan.withFinalists(t.Context(), p, book, func(int, int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(book.generations) != 16 || len(plan.Entrants) != 10 || len(book.entrants) != 8 || plan.Entrants[5].Name != "blue-15" || plan.Entrants[9].Name != "red-15" || !plan.Entrants[9].Finalist {
+		t.Fatalf("%d generations, entrants %+v", len(book.generations), plan.Entrants)
+	}
+	for side := range 2 {
+		missed := func(generation int) float64 { return book.generations[generation][side].Best[0].Outcome.Fitness() }
+		if first, last := missed(0), missed(15); last > 0.5 || last > first || math.IsNaN(last) {
+			t.Errorf("side %d missed %.3f in the first generation and %.3f in the last", side, first, last)
+		}
+		if n := len(book.generations[15][side].Best[0].Outcome.Scores); n < 4 || n > 7 {
+			t.Errorf("side %d met %d opponents", side, n)
+		}
+	}
+}
+
+// Opponents are of the other side, each once: champions and others of the generation
+// before, and earlier champions; the same for the same seed.
+func TestOpponents(t *testing.T) {
+	state := func(generation int, texts ...string) *ga.State {
+		s := &ga.State{Generation: generation, Islands: [][]ga.Member{nil}}
+		for _, g := range genomes(t, texts...) {
+			s.Islands[0] = append(s.Islands[0], ga.Member{Genome: g})
+		}
+		s.Best = s.Islands[0][:2]
+		return s
+	}
+	e := &evolving{TournamentPlan: TournamentPlan{Evolution: &Evolution{Opponents: 3, Archive: 2}}, history: Generations{
+		{state(0, "1", "2", "3"), state(0, "x", "(+ x 1)", "(+ x 2)")},
+		{state(1, "4", "5", "6"), state(1, "(+ x x)", "(+ x 3)", "(+ x 4)")},
+		{state(2, "7", "7", "8", "9"), state(2, "(* x x)", "(* x 2)", "(* x 3)", "(* x 4)")},
+	}}
+	of := e.opponents(3)
+	var blue, red []string
+	for _, g := range of[0] {
+		blue = append(blue, g.Expr())
+	}
+	for _, g := range of[1] {
+		red = append(red, g.Expr())
+	}
+	if len(blue) != 5 || !slices.Equal(blue[:2], []string{"(* x x)", "(* x 2.)"}) || !slices.Contains(blue, "x") || !slices.Contains(blue, "(+ x x)") {
+		t.Errorf("blue meets %v", blue)
+	}
+	slices.Sort(red)
+	if !slices.Equal(red, []string{"1.", "4.", "7.", "8.", "9."}) {
+		t.Errorf("red meets %v", red)
+	}
+	for range 3 {
+		if again := e.opponents(3); !slices.Equal(again[0], of[0]) || !slices.Equal(again[1], of[1]) {
+			t.Error("not the same opponents again")
+		}
+	}
+}
