@@ -3,10 +3,12 @@ package experiments
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -267,4 +269,63 @@ func TestTournamentFaults(t *testing.T) {
 			t.Errorf("%s: %v", c.to, err)
 		}
 	}
+}
+
+// The referee of the packer's duel counts bins as we do by hand, on streams within the
+// class's limits, and its example's sides are fit to be evolved.
+func TestPackerDuel(t *testing.T) {
+	l := emptyLab(t)
+	s, err := LoadTournament("examples/packer-duel/tournament.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Seeds = 2
+	e := s.Evolve
+	e.Search.Generations, e.Search.Population, e.Opponents, e.Archive, e.Finalists = 2, 10, 3, 2, 2
+	standings, err := l.Tournament(t.Context(), s, Options{Shadows: 4}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if standings.Promoted == nil || len(standings.Generality) != 1 || standings.Generality[0].Mean < 0.9 || standings.Forfeits > 0 {
+		t.Errorf("%+v", standings)
+	}
+	played, _, err := l.Ledger.Played(standings.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := 0; m < len(played); m += 5 {
+		r, err := l.Replay(t.Context(), standings.Run, m, Options{})
+		if err != nil || !r.Same {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		var used, needed int
+		list, found := strings.CutPrefix(r.Notes[0], "(used ")
+		if n, err := fmt.Sscanf(list, "%d needed %d items", &used, &needed); !found || n != 2 || err != nil {
+			t.Fatal(r.Notes[0])
+		}
+		var items []int
+		for _, field := range strings.Fields(strings.Trim(list[strings.Index(list, "items (")+len("items ("):], "()")) {
+			size, err := strconv.Atoi(field)
+			if err != nil || size < 20 || size > 100 {
+				t.Fatalf("an item of %s, %v", field, err)
+			}
+			items = append(items, size)
+		}
+		if want := firstFitDecreasing(items); len(items) != 120 || needed != want || r.Again.Red != min(1, max(0, float64(used-needed)/float64(needed))) {
+			t.Errorf("match %d: %d items need %d bins, not %d; %+v", m, len(items), want, needed, r.Again)
+		}
+	}
+}
+
+func firstFitDecreasing(items []int) int {
+	slices.SortFunc(items, func(a, b int) int { return b - a })
+	var bins []int
+	for _, size := range items {
+		k := slices.IndexFunc(bins, func(remaining int) bool { return remaining >= size })
+		if k < 0 {
+			bins, k = append(bins, 150), len(bins)
+		}
+		bins[k] -= size
+	}
+	return len(bins)
 }

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-//go:embed dilemma packer self-destruct
+//go:embed dilemma packer packer-duel self-destruct
 var files embed.FS
 
 // ErrRefused is wrapped when nothing was tried, for what the caller asked.
