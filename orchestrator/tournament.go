@@ -51,7 +51,7 @@ type TournamentPlan struct {
 	SideNames []string
 	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second
 	Entrants  []Entrant
-	Seeds     int        // rounds: in each, every two meet once
+	Seeds     int        // rounds: in each, every two meet once; of one side, the seats change
 	Rank      string     // ByPoints or ByWins
 	Fuel      int64      // steps of a side in a match
 	Promotion *Promotion // of the first side's champion; nil: none
@@ -145,8 +145,12 @@ func (p TournamentPlan) rounds() int {
 
 func (p TournamentPlan) round(ctx context.Context, pool *Pool, book Rounds, number int, matches []Match, before []PlayedMatch) ([]PlayedMatch, error) {
 	for i := range matches {
-		if matches[i].Seed == 0 {
-			matches[i].Seed = p.seed(number)
+		m := &matches[i]
+		if m.Seed == 0 {
+			m.Seed = p.seed(number)
+		}
+		if len(p.Grammars) == 1 && number%2 == 1 { // each has either seat as often
+			m.Blue, m.Red = m.Red, m.Blue
 		}
 	}
 	results, err := pool.Play(ctx, p.sides(), matches, false)
