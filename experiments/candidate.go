@@ -2,8 +2,6 @@ package experiments
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -179,7 +177,7 @@ func (l *Lab) judgeAnswers(ctx context.Context, c *Candidate, o Options, number 
 	}
 	d := orchestrator.Decision{
 		Run: c.Agent, Number: number, Incumbent: fmt.Sprintf("image %.12s", live), Winner: fmt.Sprintf("image %.12s", c.Image),
-		IncumbentImage: string(live), WinnerImage: string(c.Image), Plan: openPlan(caseSeed("promote/%s/%d/%s", c.Agent, number, c.Image)),
+		IncumbentImage: string(live), WinnerImage: string(c.Image), Plan: openPlan(orchestrator.CaseSeed("promote/%s/%d/%s", c.Agent, number, c.Image)),
 	}
 	return l.judgeOpen(ctx, box, &d, image, next, memory, func() (string, error) {
 		return l.promoteWinner(ctx, c.Agent, live, c.Image, fmt.Sprintf("decision %d of %s: %s", number, c.Agent, d.Reason))
@@ -198,14 +196,8 @@ func openPlan(seed uint64) promote.Plan {
 	return promote.NewPlan(openAlpha, openEffect, openPower, openCases, seed)
 }
 
-// caseSeed derives the seed of one decision's cases from what belongs to it alone.
-func caseSeed(format string, args ...any) uint64 {
-	sum := sha256.Sum256(fmt.Appendf(nil, format, args...))
-	return binary.BigEndian.Uint64(sum[:8]) >> 2 // a fixnum in Gambit
-}
-
 // judgeOpen carries a decision about open code out, from declaration to verdict.
-// promote is called if the candidate is better, and returns why that was refused, or "".
+// promoted is called if the candidate is better, and returns why that was refused, or "".
 func (l *Lab) judgeOpen(ctx context.Context, box sandbox.Options, d *orchestrator.Decision, incumbent, candidate *snapshots.Image, memory sexpr.Value, promoted func() (refused string, err error)) error {
 	err := orchestrator.JudgeOpen(ctx, box, l.Ledger, d, incumbent, candidate, memory)
 	if err != nil {

@@ -112,7 +112,7 @@ func (j *judge) judge(ctx context.Context, g *guard.Guard, p journal.Proposal) (
 	}
 	d := orchestrator.Decision{
 		Run: j.agent, Number: number, Incumbent: fmt.Sprintf("%s of image %.12s", p.Name, live), Winner: string(source),
-		IncumbentImage: string(live), WinnerImage: string(id), Plan: openPlan(caseSeed("proposal/%s/%d/%s", j.agent, p.LSN, source)),
+		IncumbentImage: string(live), WinnerImage: string(id), Plan: openPlan(orchestrator.CaseSeed("proposal/%s/%d/%s", j.agent, p.LSN, source)),
 	}
 	err = j.lab.judgeOpen(ctx, j.sandbox, &d, incumbent, &next, memory, func() (string, error) {
 		a, err := g.Promote(ctx, guard.Promote{From: live, To: id, Kind: journal.Promotion, Reason: fmt.Sprintf("decision %d of %s, on proposal %d: %s", number, j.agent, p.LSN, d.Reason)})

@@ -420,7 +420,7 @@ func (l *Lab) decideChampion(ctx context.Context, p orchestrator.TournamentPlan,
 	}
 	if e, err := l.Ledger.Explain(p.Record.ID, 1); err != nil || e.Decided == nil {
 		i := slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == s.Champion.Name })
-		if _, err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), p.Entrants[i].Genome); err != nil {
+		if err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), p.Entrants[i].Genome); err != nil {
 			return err
 		}
 	}

@@ -103,19 +103,18 @@ type sideOf struct {
 func (e sideOf) Evaluate(ctx context.Context, genomes []*population.Genome) ([]population.Outcome, error) {
 	e.mu.Lock()
 	generation := len(e.history)
-	opponents := e.opponents(generation)
+	opponents := e.opponents(e.side, generation)
 	e.mu.Unlock()
 	var all []Side
-	for _, g := range slices.Concat(genomes, opponents[e.side]) {
-		grammar := e.Grammars[e.side]
-		if len(all) >= len(genomes) {
-			grammar = e.Grammars[1-e.side]
-		}
-		all = append(all, NewSide(g, grammar))
+	for _, g := range genomes {
+		all = append(all, NewSide(g, e.Grammars[e.side]))
+	}
+	for _, g := range opponents {
+		all = append(all, NewSide(g, e.Grammars[1-e.side]))
 	}
 	var matches []Match
 	for i := range genomes {
-		for o := range opponents[e.side] {
+		for o := range opponents {
 			for seed := range e.Evolution.Seeds {
 				m := Match{Blue: i, Red: len(genomes) + o, Seed: e.evolutionSeed(generation, seed)}
 				if e.side == 1 {
@@ -129,7 +128,7 @@ func (e sideOf) Evaluate(ctx context.Context, genomes []*population.Genome) ([]p
 	if err != nil {
 		return nil, err
 	}
-	return e.shared(results, len(genomes), len(opponents[e.side])), nil
+	return e.shared(results, len(genomes), len(opponents)), nil
 }
 
 // shared turns results, by genome, opponent and seed, into outcomes.
@@ -173,51 +172,36 @@ func (e sideOf) own(r MatchResult) MatchResult {
 	return r
 }
 
-// opponents are whom each side meets in a generation: in the first the entrants, later
-// the best and some others of the other side's generation before, and some champions of
+// opponents are whom a side meets in a generation: in the first the entrants, later the
+// best and some others of the other side's generation before, and some champions of
 // earlier ones. e.mu is held, or nobody else runs.
-func (e *evolving) opponents(generation int) (of [2][]*population.Genome) {
-	for side := range of {
-		if generation == 0 {
-			for _, n := range e.playing(1 - side) {
-				of[side] = append(of[side], e.Entrants[n].Genome)
-			}
-			continue
+func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
+	if generation == 0 {
+		for _, n := range e.playing(1 - side) {
+			all = append(all, e.Entrants[n].Genome)
 		}
-		rng := e.generator("opponents", side, generation)
-		last := e.history[generation-1][1-side]
-		sample := newSample(e.Evolution.Opponents)
-		for _, m := range last.Best {
-			sample.add(m.Genome, (e.Evolution.Opponents+1)/2)
-		}
-		cohort := slices.Concat(last.Islands...)
-		for _, k := range rng.Perm(len(cohort)) {
-			sample.add(cohort[k].Genome, e.Evolution.Opponents)
-		}
-		for _, k := range rng.Perm(generation - 1) {
-			sample.add(e.history[k][1-side].Best[0].Genome, e.Evolution.Opponents+e.Evolution.Archive)
-		}
-		of[side] = sample.genomes
+		return all
 	}
-	return of
-}
-
-// sample is genomes, each once.
-type sample struct {
-	genomes []*population.Genome
-	seen    map[string]bool
-}
-
-func newSample(n int) *sample {
-	return &sample{make([]*population.Genome, 0, n), map[string]bool{}}
-}
-
-// add takes a genome, unless it is there or there are most already.
-func (s *sample) add(g *population.Genome, most int) {
-	if len(s.genomes) < most && !s.seen[g.Hash()] {
-		s.seen[g.Hash()] = true
-		s.genomes = append(s.genomes, g)
+	seen := map[string]bool{}
+	add := func(g *population.Genome, most int) {
+		if len(all) < most && !seen[g.Hash()] {
+			seen[g.Hash()] = true
+			all = append(all, g)
+		}
 	}
+	rng := e.generator("opponents", side, generation)
+	last := e.history[generation-1][1-side]
+	for _, m := range last.Best {
+		add(m.Genome, (e.Evolution.Opponents+1)/2)
+	}
+	cohort := slices.Concat(last.Islands...)
+	for _, k := range rng.Perm(len(cohort)) {
+		add(cohort[k].Genome, e.Evolution.Opponents)
+	}
+	for _, k := range rng.Perm(generation - 1) {
+		add(e.history[k][1-side].Best[0].Genome, e.Evolution.Opponents+e.Evolution.Archive)
+	}
+	return all
 }
 
 func (p TournamentPlan) generator(purpose string, side, generation int) *rand.Rand {
@@ -227,8 +211,7 @@ func (p TournamentPlan) generator(purpose string, side, generation int) *rand.Ra
 
 // evolutionSeed is of a match of the evolution; the tournament's rounds have others.
 func (p TournamentPlan) evolutionSeed(generation, n int) uint64 {
-	sum := sha256.Sum256(fmt.Appendf(nil, "evolve/%s/%d/%d/%d", p.Record.SpecHash, p.Record.Seed, generation, n))
-	return binary.BigEndian.Uint64(sum[:8]) | 4
+	return derived("evolve/%s/%d/%d/%d", p.Record.SpecHash, p.Record.Seed, generation, n) | 4
 }
 
 // finalists are the champions of evenly spaced generations, the last among them, under

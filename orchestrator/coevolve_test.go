@@ -93,7 +93,7 @@ func TestOpponents(t *testing.T) {
 		{state(1, "4", "5", "6"), state(1, "(+ x x)", "(+ x 3)", "(+ x 4)")},
 		{state(2, "7", "7", "8", "9"), state(2, "(* x x)", "(* x 2)", "(* x 3)", "(* x 4)")},
 	}}
-	of := e.opponents(3)
+	of := [2][]*population.Genome{e.opponents(0, 3), e.opponents(1, 3)}
 	var blue, red []string
 	for _, g := range of[0] {
 		blue = append(blue, g.Expr())
@@ -109,7 +109,7 @@ func TestOpponents(t *testing.T) {
 		t.Errorf("red meets %v", red)
 	}
 	for range 3 {
-		if again := e.opponents(3); !slices.Equal(again[0], of[0]) || !slices.Equal(again[1], of[1]) {
+		if !slices.Equal(e.opponents(0, 3), of[0]) || !slices.Equal(e.opponents(1, 3), of[1]) {
 			t.Error("not the same opponents again")
 		}
 	}

@@ -23,14 +23,14 @@ type Promotion struct {
 // on held-out entrants, which neither has met in the tournament, with seeds that belong
 // to this one decision, and promotes it if it is better. A side's score in a match is
 // what it missed of the best, so that lower is better.
-func Gauntlet(ctx context.Context, p TournamentPlan, d Deps, champion *population.Genome) (*Decision, error) {
+func Gauntlet(ctx context.Context, p TournamentPlan, d Deps, champion *population.Genome) error {
 	image, err := d.Vault.Get(snapshots.ID(p.Record.Agent))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	agent, err := readPolicy(image, p.Grammars[0], p.Promotion.Evolved)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	decision := &Decision{
 		Run: p.Record.ID, Number: firstDecision, Incumbent: agent.Incumbent.Source(), Winner: champion.Source(),
@@ -41,31 +41,31 @@ func Gauntlet(ctx context.Context, p TournamentPlan, d Deps, champion *populatio
 	if champion.Hash() != agent.Incumbent.Hash() {
 		id, err := d.Vault.Put(agent.With(champion, snapshots.ID(p.Record.Agent)))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		decision.WinnerImage = string(id)
 	}
 	if err := d.Recorder.Declare(*decision); err != nil {
-		return nil, err
+		return err
 	}
 	bench, err := p.open(ctx, d.Vault)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer bench.close()
 	if err := decision.compare(p.inMatches(ctx, bench.pool, agent.Incumbent, champion)); err != nil {
-		return nil, err
+		return err
 	}
 	if decision.Stop == promote.Better {
 		if err := p.holds(d, decision.WinnerImage, champion); err != nil {
-			return nil, err
+			return err
 		}
 		reason := fmt.Sprintf("decision %d of tournament %s: %s", decision.Number, decision.Run, decision.Reason)
 		if err := d.handOver(ctx, decision, image.Name, reason); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return decision, d.Recorder.Decide(*decision)
+	return d.Recorder.Decide(*decision)
 }
 
 // decisionRound is a round that no tournament plays.

@@ -115,20 +115,11 @@ func (p *Pool) play(ctx context.Context, sides []Side, matches []Match, notes bo
 }
 
 func (p *Pool) playAlone(ctx context.Context, sides []Side, match []Match, notes bool, result []MatchResult) error {
-	for try := 1; ; try++ {
-		err := p.playOnce(ctx, sides, match, notes, true, result)
-		var failure *sandbox.Failure
-		if err == nil || !errors.As(err, &failure) {
-			return err
-		}
-		if !environmental(failure) {
-			result[0] = MatchResult{Verdict: Draw, Detail: fmt.Sprintf("the shadow that held both sides ended: %v", failure.Exit)}
-			return nil
-		}
-		if try == environmentTries {
-			return fmt.Errorf("the machine gave a shadow too little time, %d times over: %w; raise limits.wall or lower --workers", environmentTries, failure)
-		}
+	failure, err := repeated(func(bool) error { return p.playOnce(ctx, sides, match, notes, true, result) })
+	if failure != nil {
+		result[0] = MatchResult{Verdict: Draw, Detail: fmt.Sprintf("the shadow that held both sides ended: %v", failure.Exit)}
 	}
+	return err
 }
 
 func (p *Pool) playOnce(ctx context.Context, sides []Side, matches []Match, notes, fresh bool, results []MatchResult) error {

@@ -237,22 +237,12 @@ const environmentTries = 3
 // repeated alone in a fresh shadow before it counts.
 func (p *Pool) score(ctx context.Context, genomes []*population.Genome, u unit) ([]population.Outcome, error) {
 	var outcomes []population.Outcome
-	var failure *sandbox.Failure
-	for try := range environmentTries {
-		var err error
-		outcomes, err = p.request(ctx, genomes, u, try > 0)
-		if err == nil {
-			break
-		}
-		if !errors.As(err, &failure) {
-			return nil, err
-		}
-		if !environmental(failure) {
-			break
-		}
-		if try == environmentTries-1 {
-			return nil, fmt.Errorf("the machine gave a shadow too little time, %d times over: %w; raise limits.wall or lower --workers", environmentTries, failure)
-		}
+	failure, err := repeated(func(again bool) (err error) {
+		outcomes, err = p.request(ctx, genomes, u, again)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	if outcomes == nil && len(genomes) == 1 {
 		return []population.Outcome{failed(failure)}, nil
@@ -281,20 +271,35 @@ func (p *Pool) repeatFailed(ctx context.Context, genomes []*population.Genome, o
 }
 
 func (p *Pool) alone(ctx context.Context, g *population.Genome, u unit) (population.Outcome, error) {
-	for try := 0; ; try++ {
-		outcomes, err := p.request(ctx, []*population.Genome{g}, u, true)
-		if err == nil {
-			return outcomes[0], nil
-		}
+	var outcomes []population.Outcome
+	failure, err := repeated(func(bool) (err error) {
+		outcomes, err = p.request(ctx, []*population.Genome{g}, u, true)
+		return err
+	})
+	switch {
+	case err != nil:
+		return population.Outcome{}, err
+	case failure != nil:
+		return failed(failure), nil
+	}
+	return outcomes[0], nil
+}
+
+// repeated makes a request until the machine is not to blame for its failure. It returns
+// the failure that the candidate is to blame for, or nil.
+func repeated(request func(again bool) error) (*sandbox.Failure, error) {
+	for try := 1; ; try++ {
+		err := request(try > 1)
 		var failure *sandbox.Failure
-		if !errors.As(err, &failure) {
-			return population.Outcome{}, err
-		}
-		if !environmental(failure) {
-			return failed(failure), nil
-		}
-		if try == environmentTries-1 {
-			return population.Outcome{}, fmt.Errorf("the machine gave a shadow too little time, %d times over: %w; raise limits.wall or lower --workers", environmentTries, failure)
+		switch {
+		case err == nil:
+			return nil, nil
+		case !errors.As(err, &failure):
+			return nil, err
+		case !environmental(failure):
+			return failure, nil
+		case try == environmentTries:
+			return nil, fmt.Errorf("the machine gave a shadow too little time, %d times over: %w; raise limits.wall or lower --workers", environmentTries, failure)
 		}
 	}
 }

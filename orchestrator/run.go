@@ -247,6 +247,10 @@ func OpenBench(ctx context.Context, a *Agent, grammar *population.Grammar, o san
 		return nil, err
 	}
 	cases(&im)
+	return openBench(ctx, im, grammar, o, fuel, shadows, workers)
+}
+
+func openBench(ctx context.Context, im sandbox.Image, grammar *population.Grammar, o sandbox.Options, fuel int64, shadows, workers int) (*Bench, error) {
 	engine, err := sandbox.Open(ctx, o, im)
 	if err != nil {
 		return nil, err
@@ -285,8 +289,17 @@ func (r *run) caseSeed(purpose string) uint64 {
 	if purpose == "holdout" {
 		text = fmt.Sprintf("%s/%s/%s/%d", purpose, r.Record.SpecHash, r.Record.ID, r.number)
 	}
-	sum := sha256.Sum256([]byte(text))
-	return binary.BigEndian.Uint64(sum[:8]) >> 2 // a fixnum in Gambit
+	return CaseSeed("%s", text)
+}
+
+// CaseSeed derives the seed of some cases from what belongs to them alone.
+func CaseSeed(format string, args ...any) uint64 {
+	return derived(format, args...) >> 2 // a fixnum in Gambit
+}
+
+func derived(format string, args ...any) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, format, args...))
+	return binary.BigEndian.Uint64(sum[:8])
 }
 
 // preflight measures the incumbent alone: if that fails, the referee or the

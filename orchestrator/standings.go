@@ -27,10 +27,8 @@ type Standing struct {
 }
 
 // WinRate is 1 for a win and half for a draw, in the mean.
-func (s Standing) WinRate() float64 { return winRate(s.Wins, s.Draws, s.Losses) }
-
-func winRate(wins, draws, losses int) float64 {
-	return (float64(wins) + float64(draws)/2) / float64(max(1, wins+draws+losses))
+func (s Standing) WinRate() float64 {
+	return (float64(s.Wins) + float64(s.Draws)/2) / float64(max(1, s.Wins+s.Draws+s.Losses))
 }
 
 // Generality is how a side's champion did against entrants that it had never met.
@@ -228,8 +226,10 @@ func (s *Standings) Numbers() map[string]float64 {
 		n["promoted"] = map[bool]float64{true: 1}[*s.Promoted]
 	}
 	for i, g := range s.Generality {
-		for _, name := range map[bool][]string{true: {"generality", "generality." + g.Side}, false: {"generality." + g.Side}}[i == 0] {
-			n[name+".mean"], n[name+".winrate"] = g.Mean, g.WinRate
+		name := "generality." + g.Side
+		n[name+".mean"], n[name+".winrate"] = g.Mean, g.WinRate
+		if i == 0 {
+			n["generality.mean"], n["generality.winrate"] = g.Mean, g.WinRate
 		}
 	}
 	return n

@@ -2,10 +2,7 @@ package orchestrator
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 
@@ -169,17 +166,12 @@ func (p TournamentPlan) round(ctx context.Context, pool *Pool, book Rounds, numb
 
 // pairs is who meets in a round.
 func (p TournamentPlan) pairs() (matches []Match) {
-	var of [2][]int
-	for i, e := range p.Entrants {
-		if !e.HeldOut {
-			of[e.Side] = append(of[e.Side], i)
-		}
-	}
-	pairs := rating.RedBlue(of[0], of[1])
+	first := p.playing(0)
+	pairs := rating.RedBlue(first, p.playing(1))
 	if len(p.Grammars) == 1 {
 		pairs = nil
-		for _, pair := range rating.RoundRobin(len(of[0])) {
-			pairs = append(pairs, rating.Pairing{A: of[0][pair.A], B: of[0][pair.B]})
+		for _, pair := range rating.RoundRobin(len(first)) {
+			pairs = append(pairs, rating.Pairing{A: first[pair.A], B: first[pair.B]})
 		}
 	}
 	for _, pair := range pairs {
@@ -240,8 +232,7 @@ func (p TournamentPlan) worth(r MatchResult) (blue, red float64) {
 
 // seed derives the seed of a round: it belongs to the experiment and its seed.
 func (p TournamentPlan) seed(round int) uint64 {
-	sum := sha256.Sum256(fmt.Appendf(nil, "match/%s/%d/%d", p.Record.SpecHash, p.Record.Seed, round))
-	return binary.BigEndian.Uint64(sum[:8]) | 4 // not 0 as the referee sees it
+	return derived("match/%s/%d/%d", p.Record.SpecHash, p.Record.Seed, round) | 4 // not 0 as the referee sees it
 }
 
 func (p TournamentPlan) sides() []Side {
@@ -261,16 +252,7 @@ func (p TournamentPlan) open(ctx context.Context, vault *snapshots.Vault) (*Benc
 	if err != nil {
 		return nil, err
 	}
-	engine, err := sandbox.Open(ctx, p.Sandbox, im)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := NewPool(ctx, engine, p.Grammars[0], p.Fuel, p.Shadows, p.Workers)
-	if err != nil {
-		engine.Close()
-		return nil, err
-	}
-	return &Bench{engine, pool}, nil
+	return openBench(ctx, im, p.Grammars[0], p.Sandbox, p.Fuel, p.Shadows, p.Workers)
 }
 
 // matchFile holds the referee of matches.
