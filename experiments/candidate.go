@@ -110,10 +110,7 @@ func (l *Lab) PromoteBetter(ctx context.Context, c *Candidate, o Options) (*ledg
 	if of == "" {
 		of, judge = c.Agent, l.judgeAnswers
 	}
-	unlock, err := l.lockRun(of)
-	if errors.Is(err, errLocked) {
-		return nil, fmt.Errorf("%s is under way in another process; wait for it", of)
-	}
+	unlock, err := l.lockAlone(of, of)
 	if err != nil {
 		return nil, err
 	}

@@ -189,24 +189,11 @@ func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result
 // identify gives a new run its id: that of the first repeat which no other
 // process has begun.
 func (l *Lab) identify(s *Spec, r *orchestrator.RunRecord) (unlock func(), err error) {
-	for ; ; r.Repeat++ {
+	return l.claim(func(repeat int) string {
+		r.Repeat = repeat
 		s.Identify(r)
-		unlock, err := l.lockRun(r.ID)
-		if errors.Is(err, errLocked) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		used, err := l.Ledger.Has(r.ID)
-		if err == nil && !used {
-			return unlock, nil
-		}
-		unlock()
-		if err != nil {
-			return nil, err
-		}
-	}
+		return r.ID
+	})
 }
 
 func (l *Lab) deps(o Options) orchestrator.Deps {
@@ -216,10 +203,7 @@ func (l *Lab) deps(o Options) orchestrator.Deps {
 // Resume goes on with a run that was interrupted, from its last whole
 // generation.
 func (l *Lab) Resume(ctx context.Context, run string, o Options) (*orchestrator.Result, error) {
-	unlock, err := l.lockRun(run)
-	if errors.Is(err, errLocked) {
-		return nil, fmt.Errorf("run %s is under way in another process; wait for it, or interrupt it there", run)
-	}
+	unlock, err := l.lockAlone(run, "run "+run)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,39 @@ func (l *Lab) lockRun(run string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// lockAlone is lockRun for what somebody asks for, and calls what.
+func (l *Lab) lockAlone(id, what string) (unlock func(), err error) {
+	unlock, err = l.lockRun(id)
+	if errors.Is(err, errLocked) {
+		err = fmt.Errorf("%s is under way in another process; wait for it, or interrupt it there", what)
+	}
+	return unlock, err
+}
+
+// claim locks the first id, of those of a new run's or tournament's repeats, that no
+// other process has begun.
+func (l *Lab) claim(identify func(repeat int) (id string)) (unlock func(), err error) {
+	for repeat := 0; ; repeat++ {
+		id := identify(repeat)
+		unlock, err := l.lockRun(id)
+		if errors.Is(err, errLocked) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		run, err := l.Ledger.Has(id)
+		tournament, also := l.Ledger.HasTournament(id)
+		if err = errors.Join(err, also); err == nil && !run && !tournament {
+			return unlock, nil
+		}
+		unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
 // locked tells whether a process carries the run out.
 func (l *Lab) locked(run string) (bool, error) {
 	var place unix.Flock_t

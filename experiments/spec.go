@@ -3,7 +3,6 @@
 package experiments
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -124,24 +123,15 @@ func defaults() Spec {
 // the first, or the spec itself where there are none. The error is a *SpecError
 // with all faults.
 func Load(path, variant string) (*Spec, error) {
-	r := &reader{file: path, faulty: map[string]bool{}, places: map[string]ast.Node{}}
-	data, err := readFile(path)
-	if err != nil {
-		r.fault(nil, "cannot be read (%v); %s", err, startFrom)
-		return nil, &SpecError{r.faults}
-	}
-	root := r.parse(data)
+	r, root := readRoot(path, startFrom)
 	if root == nil {
-		return nil, &SpecError{r.faults}
+		return nil, r.err()
 	}
 	spec := defaults()
 	var variants ast.Node
 	fields := r.specFields(&spec)
 	fields["name"] = r.text(&spec.Name)
-	fields["agent"] = func(n ast.Node, name string) {
-		r.text(&spec.Agent)(n, name)
-		spec.place = Fault{File: path, Line: n.GetToken().Position.Line, Column: n.GetToken().Position.Column}
-	}
+	fields["agent"] = r.agent(&spec.Agent, &spec.place)
 	fields["evolve"] = func(n ast.Node, name string) { r.object(n, name, r.evolveFields(&spec.Evolve)) }
 	fields["variants"] = func(n ast.Node, _ string) { variants = n }
 	r.object(root, "the experiment", fields)
@@ -153,9 +143,8 @@ func Load(path, variant string) (*Spec, error) {
 	if r.complete(root, &spec); len(r.faults) == 0 {
 		spec.resolve(filepath.Dir(path))
 	}
-	if len(r.faults) > 0 {
-		slices.SortStableFunc(r.faults, func(a, b Fault) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
-		return nil, &SpecError{r.faults}
+	if err := r.err(); err != nil {
+		return nil, err
 	}
 	return &spec, nil
 }
@@ -184,14 +173,9 @@ func (r *reader) variants(n ast.Node, spec *Spec, wanted string) {
 
 // specFields are the keys that a variant may override too.
 func (r *reader) specFields(s *Spec) map[string]field {
-	seed := 0
 	return map[string]field{
 		"runtime": r.oneOf(&s.Runtime, "auto", "gambit", "gerbil"),
-		"seed": func(n ast.Node, name string) {
-			seed = int(s.Seed)
-			r.integer(&seed, 0, math.MaxInt)(n, name)
-			s.Seed = uint64(seed)
-		},
+		"seed":    r.seed(&s.Seed, math.MaxInt),
 		"shadows": r.integer(&s.Shadows, 1, 100_000),
 		"grammar": func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) },
 		"search":  func(n ast.Node, name string) { r.object(n, name, r.searchFields(s)) },
@@ -204,6 +188,22 @@ func (r *reader) specFields(s *Spec) map[string]field {
 			})
 		},
 		"limits": func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
+	}
+}
+
+func (r *reader) seed(to *uint64, most int) field {
+	return func(n ast.Node, name string) {
+		seed := int(*to)
+		r.integer(&seed, 0, most)(n, name)
+		*to = uint64(seed)
+	}
+}
+
+// agent reads the agent's folder, and where it is said.
+func (r *reader) agent(to *string, place *Fault) field {
+	return func(n ast.Node, name string) {
+		r.text(to)(n, name)
+		*place = Fault{File: r.file, Line: n.GetToken().Position.Line, Column: n.GetToken().Position.Column}
 	}
 }
 

@@ -2,6 +2,7 @@ package experiments
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -87,6 +88,26 @@ func shown(n ast.Node) string {
 		text += " ..."
 	}
 	return text
+}
+
+// readRoot reads a file's document; it is nil after a fault, which start helps to mend.
+func readRoot(path, start string) (*reader, ast.Node) {
+	r := &reader{file: path, faulty: map[string]bool{}, places: map[string]ast.Node{}}
+	data, err := readFile(path)
+	if err != nil {
+		r.fault(nil, "cannot be read (%v); %s", err, start)
+		return r, nil
+	}
+	return r, r.parse(data)
+}
+
+// err is a *SpecError of all faults, in their order in the file, or nil.
+func (r *reader) err() error {
+	if len(r.faults) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.faults, func(a, b Fault) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
+	return &SpecError{r.faults}
 }
 
 // parse returns the one document of a file, or nil after a fault.

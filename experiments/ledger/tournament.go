@@ -95,6 +95,15 @@ func (l *Ledger) Tournaments() ([]TournamentInfo, error) {
 	return all, l.fault(rows.Err())
 }
 
+// HasTournament tells whether the ledger holds a tournament of that id.
+func (l *Ledger) HasTournament(id string) (bool, error) {
+	_, err := l.LoadTournament(id)
+	if errors.Is(err, ErrNoRun) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // LoadTournament returns what identifies a tournament.
 func (l *Ledger) LoadTournament(id string) (*orchestrator.TournamentRecord, error) {
 	r := &orchestrator.TournamentRecord{}
