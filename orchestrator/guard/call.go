@@ -72,34 +72,45 @@ func (g *Guard) Call(ctx context.Context, r Request) (Result, error) {
 		return Result{}, ctx.Err()
 	default:
 	}
-	if !g.handleAtOnce(c) {
-		select {
-		case g.calls <- c:
-		default:
-			g.ahead.Add(-1)
-			g.counts.refused.Add(1)
-			return Result{}, ErrQueueFull
-		}
-		late := time.NewTimer(r.Deadline)
-		defer late.Stop()
-		select {
-		case o := <-c.done:
-			return o.Result, o.err
-		case <-late.C:
-		case <-ctx.Done(): // the caller is gone: what has not begun need not
-		case <-g.ended:
-		}
-		if c.state.CompareAndSwap(waiting, abandoned) {
-			switch {
-			case ctx.Err() != nil:
-				return Result{}, ctx.Err()
-			case time.Now().Before(c.deadline):
-				return Result{}, ErrClosed
-			}
-			return Result{}, ErrDeadline
-		}
+	if g.handleAtOnce(c) {
+		return g.outcome(c)
 	}
-	select { // it was begun: whoever carries it out keeps its deadline
+	return g.queued(ctx, c)
+}
+
+// queued has the core carry a call out, unless it is given up before that begins.
+func (g *Guard) queued(ctx context.Context, c *pending) (Result, error) {
+	select {
+	case g.calls <- c:
+	default:
+		g.ahead.Add(-1)
+		g.counts.refused.Add(1)
+		return Result{}, ErrQueueFull
+	}
+	late := time.NewTimer(c.Deadline)
+	defer late.Stop()
+	select {
+	case o := <-c.done:
+		return o.Result, o.err
+	case <-late.C:
+	case <-ctx.Done(): // the caller is gone: what has not begun need not
+	case <-g.ended:
+	}
+	if c.state.CompareAndSwap(waiting, abandoned) {
+		switch {
+		case ctx.Err() != nil:
+			return Result{}, ctx.Err()
+		case time.Now().Before(c.deadline):
+			return Result{}, ErrClosed
+		}
+		return Result{}, ErrDeadline
+	}
+	return g.outcome(c)
+}
+
+// outcome waits for a call that was begun: whoever carries it out keeps its deadline.
+func (g *Guard) outcome(c *pending) (Result, error) {
+	select {
 	case o := <-c.done:
 		return o.Result, o.err
 	case <-g.ended:
