@@ -324,14 +324,19 @@
     (let ((answer (f64vector-ref file (* stride (vector-ref program 5)))))
       (if (eq? kind 'bool) (not (= answer 0.)) answer))))
 
-;; DEFINITION is (KIND (define (NAME PARAM ...) BODY)). The agent's global NAME
+;; DEFINITION is (KIND (define (NAME PARAM ...) BODY)).
+(define (jird-program definition)
+  (let ((head (cadr (cadr definition))))
+    (jird-compile (car head) (cdr head) (caddr (cadr definition)))))
+
+;; DEFINITION is as jird-program takes it. The agent's global NAME
 ;; becomes the policy.
 (define (jird-install! definition)
   (let* ((kind (car definition))
-         (head (cadr (cadr definition)))
-         (program (jird-compile (car head) (cdr head) (caddr (cadr definition)))))
-    (table-set! jird-policies (car head) program)
-    (jird-define! (car head) (lambda args (jird-apply program kind args)))))
+         (program (jird-program definition))
+         (name (vector-ref program 0)))
+    (table-set! jird-policies name program)
+    (jird-define! name (lambda args (jird-apply program kind args)))))
 
 ;; (policy! 'KIND '(define (NAME PARAM ...) BODY)): in a file of an agent, a policy
 ;; that means here what it meant when it was scored: flonums, total primitives.
@@ -354,12 +359,13 @@
 
 (define jird-cases (vector))        ; of (name . case)
 
+(define (jird-finite? x)
+  (and (real? x) (let ((v (exact->inexact x))) (and (< v 1e300) (< -1e300 v)))))
+
 (define (jird-ratio answer)
-  (define (finite? x)
-    (and (real? x) (let ((v (exact->inexact x))) (and (< v 1e300) (< -1e300 v)))))
-  (cond ((and (pair? answer) (finite? (car answer)) (finite? (cdr answer)) (> (cdr answer) 0))
+  (cond ((and (pair? answer) (jird-finite? (car answer)) (jird-finite? (cdr answer)) (> (cdr answer) 0))
          answer)
-        ((and (not (pair? answer)) (finite? answer)) (cons answer 1))
+        ((and (not (pair? answer)) (jird-finite? answer)) (cons answer 1))
         (else (jird-fail "fitness-score answered " (jird-cut (jird-show answer) 80)
                          "; it must be a finite real number, or a pair of two with the second above zero"))))
 
@@ -403,12 +409,11 @@
 (define (match-note! datum)
   (if jird-notes (set! jird-notes (cons datum jird-notes))))
 
+;; (NAME KIND . PROGRAM) of each definition.
 (define (jird-programs definitions)
   (map (lambda (definition)
-         (let ((head (cadr (cadr definition))))
-           (cons (car head)
-                 (cons (car definition)
-                       (jird-compile (car head) (cdr head) (caddr (cadr definition)))))))
+         (let ((program (jird-program definition)))
+           (cons (vector-ref program 0) (cons (car definition) program))))
        definitions))
 
 ;; A side as the referee sees it: (SIDE NAME ARG ...) is what its policy NAME answers.
@@ -429,9 +434,7 @@
               answer))))))
 
 (define (jird-points answer)
-  (define (finite? x)
-    (and (real? x) (let ((v (exact->inexact x))) (and (< v 1e300) (< -1e300 v)))))
-  (if (and (pair? answer) (finite? (car answer)) (finite? (cdr answer)))
+  (if (and (pair? answer) (jird-finite? (car answer)) (jird-finite? (cdr answer)))
       answer
       (jird-fail "match-play answered " (jird-cut (jird-show answer) 80)
                  "; it must be a pair of two finite real numbers, the points of blue and of red")))
