@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"jird/experiments/examples"
 	"jird/orchestrator"
 	"jird/snapshots/sexpr"
 )
@@ -275,7 +276,11 @@ func TestTournamentFaults(t *testing.T) {
 // class's limits, and its example's sides are fit to be evolved.
 func TestPackerDuel(t *testing.T) {
 	l := emptyLab(t)
-	s, err := LoadTournament("examples/packer-duel/tournament.yaml")
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := examples.Write("packer-duel", dir); err != nil {
+		t.Fatal(err)
+	}
+	s, err := LoadTournament(filepath.Join(dir, "tournament.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

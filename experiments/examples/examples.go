@@ -13,6 +13,9 @@ import (
 //go:embed dilemma packer packer-duel self-destruct
 var files embed.FS
 
+// shared are files that an example takes from another one.
+var shared = map[string][]string{"packer-duel": {"packer/agent/agent.scm", "packer/agent/policy.scm"}}
+
 // ErrRefused is wrapped when nothing was tried, for what the caller asked.
 var ErrRefused = errors.New("no example was written")
 
@@ -30,7 +33,7 @@ func Names() []string {
 func Write(name, dir string) error {
 	sub, err := fs.Sub(files, name)
 	if err == nil {
-		_, err = fs.Stat(sub, "agent/agent.scm")
+		_, err = fs.Stat(sub, "agent")
 	}
 	if err != nil {
 		return fmt.Errorf("%w: there is no example %q; use one of %v", ErrRefused, name, Names())
@@ -38,18 +41,29 @@ func Write(name, dir string) error {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%w: %s is not empty; name a new folder", ErrRefused, dir)
 	}
-	return fs.WalkDir(sub, ".", func(path string, d fs.DirEntry, err error) error {
+	if err := fs.WalkDir(sub, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		to := filepath.Join(dir, path)
-		if d.IsDir() {
-			return os.MkdirAll(to, 0o755)
+		if !d.IsDir() {
+			return place(sub, path, filepath.Join(dir, path))
 		}
-		data, err := fs.ReadFile(sub, path)
-		if err != nil {
+		return os.MkdirAll(filepath.Join(dir, path), 0o755)
+	}); err != nil {
+		return err
+	}
+	for _, path := range shared[name] {
+		if err := place(files, path, filepath.Join(dir, "agent", filepath.Base(path))); err != nil {
 			return err
 		}
-		return os.WriteFile(to, data, 0o644)
-	})
+	}
+	return nil
+}
+
+func place(from fs.FS, path, to string) error {
+	data, err := fs.ReadFile(from, path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644)
 }
