@@ -462,6 +462,14 @@ func (c CaseSpec) cases() (orchestrator.Cases, error) {
 	return orchestrator.Cases{Count: c.Count, Recipe: recipe}, err
 }
 
+// sandbox is how shadows are bounded.
+func (l Limits) sandbox() sandbox.Options {
+	return sandbox.Options{
+		Policy: isolation.Policy{Level: isolation.Full, Heap: l.Heap, OpenFiles: l.OpenFiles, Workspace: l.Workspace},
+		Wall:   l.Wall, Output: int(l.Output),
+	}
+}
+
 // Plan makes the spec a run's plan, but for its record, its workers and the
 // runtime.
 func (s *Spec) Plan() (orchestrator.Plan, error) {
@@ -475,11 +483,9 @@ func (s *Spec) Plan() (orchestrator.Plan, error) {
 			Generations: s.Search.Generations, Evaluations: s.Search.Evaluations, Stagnation: s.Search.Stagnation,
 			Target: s.Search.Target, Budget: s.Search.Budget, StopFile: s.StopFile,
 		},
-		Sandbox: sandbox.Options{
-			Policy: isolation.Policy{Level: isolation.Full, Heap: s.Limits.Heap, OpenFiles: s.Limits.OpenFiles, Workspace: s.Limits.Workspace},
-			Wall:   s.Limits.Wall, Output: int(s.Limits.Output), Slots: s.Shadows + 8,
-		},
+		Sandbox: s.Limits.sandbox(),
 	}
+	p.Sandbox.Slots = s.Shadows + 8
 	for _, c := range []struct {
 		from CaseSpec
 		to   *orchestrator.Cases

@@ -14,8 +14,6 @@ import (
 
 	"jird/orchestrator"
 	"jird/population"
-	"jird/sandbox"
-	"jird/sandbox/isolation"
 )
 
 // TournamentSpec is one tournament. Its JSON, with keys in this order, is what its
@@ -264,10 +262,7 @@ func (s *TournamentSpec) JSON() (text, hash string) {
 func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	p = orchestrator.TournamentPlan{
 		Seeds: s.Seeds, Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
-		Sandbox: sandbox.Options{
-			Policy: isolation.Policy{Level: isolation.Full, Heap: s.Limits.Heap, OpenFiles: s.Limits.OpenFiles, Workspace: s.Limits.Workspace},
-			Wall:   s.Limits.Wall, Output: int(s.Limits.Output),
-		},
+		Sandbox: s.Limits.sandbox(),
 	}
 	if s.Promote != nil {
 		p.Promotion = &orchestrator.Promotion{
