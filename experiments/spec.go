@@ -62,6 +62,17 @@ type Definition struct {
 	Name    string      `json:"name"`
 	Args    [][2]string `json:"args"`
 	Returns string      `json:"returns"`
+	Items   *Items      `json:"items,omitempty"` // of a list
+}
+
+// Items are what a list is made of.
+type Items struct {
+	Low    int64 `json:"low"`
+	High   int64 `json:"high"`
+	Of     int   `json:"of"` // numbers of one item
+	Rising bool  `json:"rising"`
+	Min    int   `json:"min"` // items
+	Max    int   `json:"max"`
 }
 
 // Grammar is what genomes are drawn from; leaves are canonical expressions.
@@ -300,6 +311,7 @@ func (r *reader) evolveFields(e *Evolve) map[string]field {
 			for _, p := range r.pairs(n, name) {
 				d := Definition{Name: p.key, Returns: "real"}
 				r.object(p.value, "definition "+p.key, map[string]field{
+					"items": func(n ast.Node, name string) { d.Items = r.items(n, name) },
 					"args": func(n ast.Node, name string) {
 						for _, a := range r.pairs(n, name) {
 							kind := "real"
@@ -307,12 +319,32 @@ func (r *reader) evolveFields(e *Evolve) map[string]field {
 							d.Args = append(d.Args, [2]string{a.key, kind})
 						}
 					},
-					"returns": r.oneOf(&d.Returns, "real", "bool"),
+					"returns": r.oneOf(&d.Returns, "real", "bool", "list"),
 				})
+				if (d.Returns == "list") != (d.Items != nil) {
+					r.fault(p.value, "%s: returns: list and items go together: what a list is made of", p.key)
+				}
 				e.Definitions = append(e.Definitions, d)
 			}
 		},
 	}
+}
+
+// items reads what a list is made of.
+func (r *reader) items(n ast.Node, name string) *Items {
+	i := &Items{High: 1, Of: 1, Min: 1, Max: 40}
+	number := func(to *int64) field {
+		return func(n ast.Node, name string) {
+			v := int(*to)
+			r.integer(&v, -population.MaxItem, population.MaxItem)(n, name)
+			*to = int64(v)
+		}
+	}
+	r.object(n, name, map[string]field{
+		"low": number(&i.Low), "high": number(&i.High), "of": r.integer(&i.Of, 1, 64), "rising": r.boolean(&i.Rising),
+		"min": r.integer(&i.Min, 0, 1000), "max": r.integer(&i.Max, 1, 1000),
+	})
+	return i
 }
 
 // complete checks what no single key can: what is missing, and what does not
@@ -421,6 +453,9 @@ func grammarFrom(evolved Evolve, from Grammar) (*population.Grammar, error) {
 			return nil, err
 		}
 		def := population.Definition{Name: d.Name, Result: result}
+		if i := d.Items; i != nil {
+			def.Shape = &population.Shape{Low: i.Low, High: i.High, Of: i.Of, Rising: i.Rising, Min: i.Min, Max: i.Max}
+		}
 		for _, a := range d.Args {
 			kind, err := population.KindOf(a[1])
 			if err != nil {

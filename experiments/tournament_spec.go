@@ -60,6 +60,7 @@ type SideSpec struct {
 	Evolve   Evolve        `json:"evolve"`
 	Grammar  Grammar       `json:"grammar"`
 	Entrants []EntrantSpec `json:"entrants"`
+	Finals   []EntrantSpec `json:"finals,omitempty"` // entrants who have no part in the evolution
 	HeldOut  []EntrantSpec `json:"held_out"`
 }
 
@@ -128,7 +129,7 @@ func (r *reader) side(p pair) SideSpec {
 	later := func(n ast.Node, name string) { entrants[name] = n }
 	fields := r.evolveFields(&s.Evolve)
 	fields["grammar"] = func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) }
-	fields["entrants"], fields["held-out"] = later, later
+	fields["entrants"], fields["finals"], fields["held-out"] = later, later, later
 	before := len(r.faults)
 	r.object(p.value, "side "+p.key, fields)
 	if len(r.faults) > before {
@@ -144,7 +145,9 @@ func (r *reader) side(p pair) SideSpec {
 		}
 		return s
 	}
-	s.Entrants, s.HeldOut = r.entrants(entrants["entrants"], "entrants", grammar), r.entrants(entrants["held-out"], "held-out", grammar)
+	s.Entrants = r.entrants(entrants["entrants"], "entrants", grammar)
+	s.Finals = r.entrants(entrants["finals"], "finals", grammar)
+	s.HeldOut = r.entrants(entrants["held-out"], "held-out", grammar)
 	return s
 }
 
@@ -200,10 +203,10 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 	}
 	names := map[string]bool{}
 	for _, side := range s.Sides {
-		if least := 3 - len(s.Sides); len(side.Entrants) < least {
-			r.fault(r.places["sides"], "side %s has %d entrants; it takes %d or more for a match", side.Name, len(side.Entrants), least)
+		if least, n := 3-len(s.Sides), len(side.Entrants)+len(side.Finals); n < least {
+			r.fault(r.places["sides"], "side %s has %d entrants; it takes %d or more for a match", side.Name, n, least)
 		}
-		for _, e := range slices.Concat(side.Entrants, side.HeldOut) {
+		for _, e := range slices.Concat(side.Entrants, side.Finals, side.HeldOut) {
 			if names[e.Name] {
 				r.fault(r.places["sides"], "two entrants are called %s; the standings tell them apart by name", e.Name)
 			}
@@ -276,12 +279,13 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 			return p, err
 		}
 		p.Grammars = append(p.Grammars, grammar)
-		for k, e := range slices.Concat(side.Entrants, side.HeldOut) {
+		first := len(side.Entrants)
+		for k, e := range slices.Concat(side.Entrants, side.Finals, side.HeldOut) {
 			g, err := grammar.Parse([]byte(e.Source))
 			if err != nil {
 				return p, fmt.Errorf("entrant %s: %w", e.Name, err)
 			}
-			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, HeldOut: k >= len(side.Entrants), Genome: g})
+			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, Late: k >= first, HeldOut: k >= first+len(side.Finals), Genome: g})
 		}
 	}
 	if e := s.Evolve; e != nil {
@@ -290,7 +294,7 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 			c := searchConfig(e.Search, p.Grammars[i], 2*s.Seed+uint64(i))
 			c.Moving, c.Best = true, e.Opponents
 			for _, entrant := range p.Entrants {
-				if entrant.Side == i && !entrant.HeldOut {
+				if entrant.Side == i && !entrant.Late {
 					c.Seeds = append(c.Seeds, entrant.Genome)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	legacy "math/rand" // eaopt's, and so population's
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -172,15 +173,12 @@ func (e sideOf) own(r MatchResult) MatchResult {
 	return r
 }
 
-// opponents are whom a side meets in a generation: in the first the entrants, later the
-// best and some others of the other side's generation before, and some champions of
+// opponents are whom a side meets in a generation: in the first the entrants, or some
+// drawn at random where there are none, later the best and some others of the other side's generation before, and some champions of
 // earlier ones. e.mu is held, or nobody else runs.
 func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
 	if generation == 0 {
-		for _, n := range e.playing(1 - side) {
-			all = append(all, e.Entrants[n].Genome)
-		}
-		return all
+		return e.firstOpponents(side)
 	}
 	seen := map[string]bool{}
 	add := func(g *population.Genome, most int) {
@@ -200,6 +198,27 @@ func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
 	}
 	for _, k := range rng.Perm(generation - 1) {
 		add(e.history[k][1-side].Best[0].Genome, e.Evolution.Opponents+e.Evolution.Archive)
+	}
+	return all
+}
+
+func (e *evolving) firstOpponents(side int) (all []*population.Genome) {
+	for _, entrant := range e.Entrants {
+		if entrant.Side != side && !entrant.Late {
+			all = append(all, entrant.Genome)
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	return e.drawn(1-side, 0, e.Evolution.Opponents)
+}
+
+// drawn are genomes of a side that nothing was bred from.
+func (e *evolving) drawn(side, generation, count int) (all []*population.Genome) {
+	rng := legacy.New(legacy.NewSource(int64(e.generator("drawn", side, generation).Uint64() >> 1)))
+	for range count {
+		all = append(all, e.Grammars[side].Random(rng))
 	}
 	return all
 }

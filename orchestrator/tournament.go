@@ -17,6 +17,7 @@ import (
 type Entrant struct {
 	Name     string
 	Side     int  // index of the plan's grammars
+	Late     bool // has no part in the evolution before
 	HeldOut  bool // met by the champion only, once it is known
 	Finalist bool // a champion of the evolution before
 	Genome   *population.Genome

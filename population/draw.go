@@ -13,7 +13,11 @@ func (g *Grammar) Random(rng *rand.Rand) *Genome {
 	full := rng.Intn(2) == 0
 	bodies := make([]*node, len(g.Definitions))
 	for i, d := range g.Definitions {
-		bodies[i] = g.tree(rng, i, d.Result, depth, full)
+		if d.Shape != nil {
+			bodies[i] = d.Shape.random(rng)
+		} else {
+			bodies[i] = g.tree(rng, i, d.Result, depth, full)
+		}
 	}
 	return newGenome(g, bodies)
 }

@@ -16,6 +16,7 @@ type node struct {
 	value float64
 	kind  Kind
 	kids  []*node
+	items [][]int64 // of a list
 	size  int
 	depth int
 }
@@ -50,6 +51,8 @@ func (n *node) constant() bool { return n.op == "" }
 
 func (n *node) expr() sexpr.Value {
 	switch {
+	case n.kind == List:
+		return n.list()
 	case n.constant() && n.kind == Bool:
 		return sexpr.Bool(n.value != 0)
 	case n.constant():
@@ -97,7 +100,7 @@ func (n *node) with(i int, by *node) *node {
 	return applyNode(n.op, n.kind, kids...)
 }
 
-// Genome is one typed expression for each of a grammar's definitions. It is
+// Genome is one typed expression or list for each of a grammar's definitions. It is
 // immutable and safe for concurrent use.
 type Genome struct {
 	grammar *Grammar
@@ -126,7 +129,7 @@ func (g *Genome) Hash() string { return g.hash }
 // Grammar is the language that the genome is of.
 func (g *Genome) Grammar() *Grammar { return g.grammar }
 
-// Size is the number of nodes of all definitions.
+// Size is the number of nodes of all definitions, of a list that of its items.
 func (g *Genome) Size() int {
 	size := 0
 	for _, b := range g.bodies {

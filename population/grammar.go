@@ -1,5 +1,6 @@
 // Package population holds genomes: typed expressions over a closed grammar of
-// total, constant-time primitives. It draws, varies, selects and shortens them.
+// total, constant-time primitives, and lists of whole numbers. It draws, varies,
+// selects and shortens them.
 //
 // Everything here is pure and seeded: randomness is a parameter, and the same
 // seed gives the same genomes. Nothing here evaluates a genome: that is done in
@@ -19,28 +20,24 @@ import (
 // Kind is the type of an expression.
 type Kind uint8
 
-// The kinds: flonums, and truth values.
+// The kinds: flonums, truth values, and lists, which are data and no part of an
+// expression.
 const (
 	Real Kind = iota
 	Bool
+	List
 )
 
-func (k Kind) String() string {
-	if k == Bool {
-		return "bool"
-	}
-	return "real"
-}
+func (k Kind) String() string { return [...]string{"real", "bool", "list"}[k] }
 
 // KindOf reads what String writes.
 func KindOf(name string) (Kind, error) {
-	switch name {
-	case "real":
-		return Real, nil
-	case "bool":
-		return Bool, nil
+	for _, k := range []Kind{Real, Bool, List} {
+		if name == k.String() {
+			return k, nil
+		}
 	}
-	return 0, fmt.Errorf("type %q is not known: use real or bool", name)
+	return 0, fmt.Errorf("type %q is not known: use real, bool or list", name)
 }
 
 // Param is an argument of an evolved definition.
@@ -54,6 +51,7 @@ type Definition struct {
 	Name   string
 	Params []Param
 	Result Kind
+	Shape  *Shape // of a List, else nil
 }
 
 // ConstantRange is where drawn constants come from, uniformly; those that are
@@ -163,6 +161,9 @@ func (g *Grammar) checkDefinition(i int) (faults []error) {
 			faults = append(faults, fmt.Errorf("%s has two parameters named %s: rename one", d.Name, p.Name))
 		}
 		seen[p.Name] = true
+	}
+	if d.Shape != nil {
+		return append(faults, d.Shape.check(d)...)
 	}
 	if len(g.leaves(i, Real)) == 0 && len(g.Constants) == 0 {
 		faults = append(faults, fmt.Errorf("%s has no leaf of type real: add leaves or constants", d.Name))

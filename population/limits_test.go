@@ -58,7 +58,7 @@ func TestConstantsStayInTheirRange(t *testing.T) {
 // A leaf that names the parameters of one definition is drawn in that one alone.
 func TestLeavesBelongToTheirDefinition(t *testing.T) {
 	g := &Grammar{
-		Definitions: []Definition{{"f", []Param{{"x", Real}}, Real}, {"p", []Param{{"y", Real}}, Bool}},
+		Definitions: []Definition{{Name: "f", Params: []Param{{"x", Real}}}, {Name: "p", Params: []Param{{"y", Real}}, Result: Bool}},
 		Functions:   []string{"+", "<", ">"}, Leaves: []sexpr.Value{read(t, "x"), read(t, "(* y y)")}, MaxDepth: 6, MaxSize: 40,
 	}
 	if err := g.Check(); err != nil {

@@ -114,6 +114,9 @@ func (g *Grammar) definition(form sexpr.Value) (int, *node, error) {
 }
 
 func (g *Grammar) body(v sexpr.Value, d Definition) (*node, error) {
+	if d.Shape != nil {
+		return d.Shape.parse(v)
+	}
 	n, err := g.expression(v, d)
 	if err != nil {
 		return nil, err

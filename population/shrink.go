@@ -22,7 +22,8 @@ type edit struct {
 }
 
 // Shrinks proposes shorter genomes that may do the same: a subtree replaced by a
-// part of itself or by a constant, or a constant with fewer digits. They are
+// part of itself or by a constant, a constant with fewer digits, or a list without one
+// of its items. They are
 // distinct, and at most 400: the fewest nodes first, then the shortest text. Each
 // is smaller than parent in that order, so taking one after the other ends. Only
 // measuring tells which are equivalent.
@@ -52,6 +53,12 @@ func (g *Genome) edits() []edit {
 	var all []edit
 	whole := g.Size()
 	for d, body := range g.bodies {
+		if body.kind == List {
+			for _, by := range withoutOne(body) {
+				all = append(all, edit{d, 0, by, whole - body.size + by.size})
+			}
+			continue
+		}
 		for at := range body.size {
 			n := body.at(at)
 			for _, by := range shorter(n) {

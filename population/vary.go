@@ -8,12 +8,19 @@ import (
 // change replaces one definition of a genome if the new body keeps the
 // grammar's limits; otherwise the genome itself is returned.
 func (g *Grammar) change(parent *Genome, definition int, body *node) *Genome {
-	if body.size > g.MaxSize || body.depth > g.MaxDepth {
+	if !g.keeps(definition, body) {
 		return parent
 	}
 	bodies := slices.Clone(parent.bodies)
 	bodies[definition] = body
 	return newGenome(g, bodies)
+}
+
+func (g *Grammar) keeps(definition int, body *node) bool {
+	if s := g.Definitions[definition].Shape; s != nil {
+		return len(body.items) >= s.Min && len(body.items) <= s.Max
+	}
+	return body.size <= g.MaxSize && body.depth <= g.MaxDepth
 }
 
 // point draws a node for variation: nine in ten an inner one where there is
@@ -36,6 +43,9 @@ func point(rng *rand.Rand, root *node) int {
 func (g *Grammar) Crossover(rng *rand.Rand, mother, father *Genome) *Genome {
 	d := rng.Intn(len(g.Definitions))
 	m, f := mother.bodies[d], father.bodies[d]
+	if s := g.Definitions[d].Shape; s != nil {
+		return g.change(mother, d, s.crossover(rng, m, f))
+	}
 	at := point(rng, m)
 	kind := m.at(at).kind
 	for range 8 {
@@ -52,6 +62,9 @@ func (g *Grammar) Crossover(rng *rand.Rand, mother, father *Genome) *Genome {
 func (g *Grammar) SizeFair(rng *rand.Rand, mother, father *Genome) *Genome {
 	d := rng.Intn(len(g.Definitions))
 	m, f := mother.bodies[d], father.bodies[d]
+	if s := g.Definitions[d].Shape; s != nil {
+		return g.change(mother, d, s.sizeFair(rng, m, f))
+	}
 	at := point(rng, m)
 	removed := m.at(at)
 	var smaller, equal, larger []*node
@@ -102,6 +115,9 @@ func fairChoice(rng *rand.Rand, removed int, smaller, equal, larger []*node) []*
 func (g *Grammar) Subtree(rng *rand.Rand, parent *Genome) *Genome {
 	d := rng.Intn(len(g.Definitions))
 	body := parent.bodies[d]
+	if s := g.Definitions[d].Shape; s != nil {
+		return g.change(parent, d, s.subtree(rng, body))
+	}
 	at := point(rng, body)
 	fresh := g.grow(rng, d, body.at(at).kind, 1+rng.Intn(4), false)
 	return g.change(parent, d, body.with(at, fresh))
@@ -111,6 +127,9 @@ func (g *Grammar) Subtree(rng *rand.Rand, parent *Genome) *Genome {
 func (g *Grammar) Point(rng *rand.Rand, parent *Genome) *Genome {
 	d := rng.Intn(len(g.Definitions))
 	body := parent.bodies[d]
+	if s := g.Definitions[d].Shape; s != nil {
+		return g.change(parent, d, s.point(rng, body))
+	}
 	at := rng.Intn(body.size)
 	old := body.at(at)
 	if len(old.kids) == 0 {
@@ -134,6 +153,9 @@ func (g *Grammar) Point(rng *rand.Rand, parent *Genome) *Genome {
 func (g *Grammar) Constant(rng *rand.Rand, parent *Genome) *Genome {
 	d := rng.Intn(len(g.Definitions))
 	body := parent.bodies[d]
+	if s := g.Definitions[d].Shape; s != nil {
+		return g.change(parent, d, s.constant(rng, body))
+	}
 	var constants []int
 	for i := range body.size {
 		if n := body.at(i); n.constant() && n.kind == Real {
@@ -161,6 +183,9 @@ func (g *Grammar) Constant(rng *rand.Rand, parent *Genome) *Genome {
 func (g *Grammar) Hoist(rng *rand.Rand, parent *Genome) *Genome {
 	d := rng.Intn(len(g.Definitions))
 	body := parent.bodies[d]
+	if s := g.Definitions[d].Shape; s != nil {
+		return g.change(parent, d, s.hoist(rng, body))
+	}
 	at := point(rng, body)
 	within := body.at(at)
 	inner := within.at(rng.Intn(within.size))

@@ -150,7 +150,8 @@
 
 ;; A program is a vector: 0 name, 1 arity, 2 registers (count), 3 constants as
 ;; (register . flonum), 4 operations as procedures of (file lanes stride),
-;; 5 result register, 6 steps, 7 register file or #f, 8 its stride.
+;; 5 result register, 6 steps, 7 register file or #f, 8 its stride. That of a list,
+;; which is data, has no operations, and at 5 the list.
 (define (jird-compile name params body)
   (let ((registers (length params))
         (constants '())
@@ -309,12 +310,18 @@
           (if (< k n)
               (begin (f64vector-set! out k (f64vector-ref file (+ from k))) (loop (+ k 1)))))))))
 
-;; One call of a policy: the answer as a flonum, or as a boolean.
+;; One call of a policy: the answer as a flonum, a boolean or a list, which nobody
+;; may change.
 (define (jird-apply program kind args)
   (if (not (= (length args) (vector-ref program 1)))
       (jird-fail (symbol->string (vector-ref program 0)) " takes "
                  (number->string (vector-ref program 1)) " arguments, not "
                  (number->string (length args))))
+  (if (eq? kind 'list)
+      (begin (jird-charge! (vector-ref program 6)) (vector-ref program 5))
+      (jird-apply-expression program kind args)))
+
+(define (jird-apply-expression program kind args)
   (let* ((file (jird-file program 1)) (stride (vector-ref program 8)))
     (let loop ((rest args) (at 0))
       (if (pair? rest)
@@ -324,10 +331,13 @@
     (let ((answer (f64vector-ref file (* stride (vector-ref program 5)))))
       (if (eq? kind 'bool) (not (= answer 0.)) answer))))
 
-;; DEFINITION is (KIND (define (NAME PARAM ...) BODY)).
+;; DEFINITION is (KIND (define (NAME PARAM ...) BODY)), of a list (list (define (NAME) '(ITEM ...))).
 (define (jird-program definition)
-  (let ((head (cadr (cadr definition))))
-    (jird-compile (car head) (cdr head) (caddr (cadr definition)))))
+  (let ((head (cadr (cadr definition))) (body (caddr (cadr definition))))
+    (if (eq? (car definition) 'list)
+        (let ((items (cadr body)))
+          (vector (car head) 0 0 '() (vector) items (max 1 (length items)) #f 0))
+        (jird-compile (car head) (cdr head) body))))
 
 ;; DEFINITION is as jird-program takes it. The agent's global NAME
 ;; becomes the policy.
