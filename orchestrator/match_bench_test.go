@@ -16,7 +16,7 @@ import (
 )
 
 // players are random genomes for the iterated prisoner's dilemma.
-func players(b *testing.B, n int) (*population.Grammar, []Side) {
+func players(b *testing.B, n int) (*population.Grammar, []Code) {
 	args := strings.Fields("round mine theirs mine-before theirs-before theirs-third my-defections their-defections their-recent chance")
 	g := &population.Grammar{
 		Definitions: []population.Definition{{Name: "move", Result: population.Bool}}, Functions: []string{"+", "-", "*", "if", "<", "and", "or", "not"},
@@ -34,9 +34,9 @@ func players(b *testing.B, n int) (*population.Grammar, []Side) {
 		b.Fatal(err)
 	}
 	rng := rand.New(rand.NewSource(1))
-	var sides []Side
+	var sides []Code
 	for range n {
-		sides = append(sides, NewSide(g.Random(rng), g))
+		sides = append(sides, g.Random(rng))
 	}
 	return g, sides
 }
