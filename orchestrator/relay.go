@@ -41,9 +41,9 @@ type Relay struct {
 }
 
 const (
-	// maxAsks bounds what a referee may ask in one match. One question and its answer
-	// take 0.1 ms, so this is about 10 s: a referee that never ends is told so.
-	maxAsks = 100_000
+	// maxAsks bounds what a referee may ask in one match. An answer takes a side 50 µs of
+	// its CPU time at least, so this is 1 s: no side can lose by being asked too often.
+	maxAsks = 20_000
 	// maxAnswers bounds the bytes of all answers of a side in a match. A referee may keep
 	// them, and what takes the most memory for its text, symbols of three letters, takes
 	// 22 times as much: 22 MiB for two sides, in a heap of 64 MiB.
@@ -57,9 +57,9 @@ func OpenRelay(ctx context.Context, im sandbox.Image, o sandbox.Options, fuel in
 	atOnce := max(1, shadows/2)
 	o.Wall = cmp.Or(o.Wall, 30*time.Second) // as without a relay
 	r := &Relay{fuel: fuel, clock: o.Wall, matches: make(chan struct{}, atOnce), turns: make(turns, workers)}
-	// Half of the clock: who computes without end reaches it before it can be taken for
-	// silent. The limit of the kernel is in whole seconds.
-	r.cpu = (o.Wall/2 + time.Second - 1).Truncate(time.Second)
+	// A quarter of the clock: who computes without end reaches it, even where it shares a
+	// core, before it can be taken for silent. The limit of the kernel is in whole seconds.
+	r.cpu = (o.Wall/4 + time.Second - 1).Truncate(time.Second)
 	o.Slots = atOnce
 	var err error
 	if r.referees, err = sandbox.Open(ctx, o, im); err != nil {

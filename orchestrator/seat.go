@@ -44,7 +44,7 @@ type turns chan struct{}
 
 const (
 	// glance is how often one looks at a process that does not answer.
-	glance = 100 * time.Millisecond
+	glance = 50 * time.Millisecond
 	// idle is the CPU time below which it waits, and is not merely one of twenty that
 	// share a core.
 	idle = glance / 20
@@ -98,7 +98,7 @@ func blame(side sexpr.Symbol, f *sandbox.Failure, cpu time.Duration) *loss {
 	switch {
 	case environmental(f):
 		return &loss{side, "was silent", true}
-	case f.Cause == sandbox.TimedOut, killed && f.Exit.CPU >= cpu:
+	case f.Cause == sandbox.TimedOut, killed && f.Exit.CPU > cpu*9/10: // the kernel limits by another count than it reports
 		return &loss{side, "used up its processor time", false}
 	case f.Cause == sandbox.Garbled:
 		return &loss{side, "did not answer in the form of the protocol", false}
