@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"fmt"
 	"math/rand"
 	"os"
 	"runtime"
@@ -90,4 +91,38 @@ func BenchmarkMatches(b *testing.B) {
 	b.ReportMetric(rate/single, "matches/process-each")
 	b.ReportMetric(float64(p.Peak()), "alive")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkOpenMatches is the dilemma between open sides, 200 turns a match, with 50 open
+// sides alive and with those of one match for each core; beside it matches between
+// genomes, in one shadow and with a process for each.
+func BenchmarkOpenMatches(b *testing.B) {
+	referee, err := os.ReadFile("../experiments/examples/dilemma/agent/match.scm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	o := openOptions(b)
+	im := sandbox.Image{Files: []sandbox.Source{{Name: matchFile, Code: referee}}}
+	sides := []Code{open(b, "(define (move round mine theirs . seen) theirs)"), open(b, "(define (move round . seen) (even? round))")}
+	matches := make([]Match, 200)
+	for i := range matches {
+		matches[i] = Match{0, 1, seeded(uint64(i + 1))}
+	}
+	for _, shadows := range []int{2 * runtime.NumCPU(), 50} {
+		r, err := OpenRelay(context.Background(), im, o, 1_000_000, shadows, runtime.NumCPU())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("alive=%d", shadows), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := r.Play(b.Context(), sides, matches, false); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(matches)*b.N)/b.Elapsed().Seconds(), "matches/s")
+			b.ReportMetric(float64(r.Peak()), "alive")
+			b.ReportMetric(0, "ns/op")
+		})
+		r.Close()
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,8 @@ func playOne(t testing.TB, r Court, blue, red Code, seed uint64) MatchResult {
 // tame plays 10, 20 and 30.
 const tame = "(define (f k) (* k 10))"
 
-// lost is how a side loses; an empty one is a match that is played.
+// check sees how blue did against tame: it lost as lost says, or if that is empty it
+// played, for points.
 func check(t *testing.T, what string, r MatchResult, lost string, points float64) {
 	t.Helper()
 	if lost == "" {
@@ -107,7 +109,7 @@ func TestHostileSides(t *testing.T) {
 		{"says more than a frame holds", "(define (f k) (write-subu8vector (u8vector 255 255 255 255) 0 4 jird-port) (force-output jird-port) 1)", "did not answer in the form", 0},
 
 		// What it looks for is not there: it answers 1000 for each thing found.
-		{"looks for the referee", seeking("secret", "number", "payoff"), "", 0},
+		{"looks for the referee", seeking("secret", "number", "match-play"), "", 0},
 		{"looks for files", `(define (try p) (with-exception-catcher (lambda (e) 0) (lambda () (open-input-file p) 1000)))
 			(define (f k) (try (list-ref '("/etc/passwd" "/proc/self/environ" "/jird/plan.sexp") (- k 1))))`, "", 0},
 		{"runs a program", `(define (f k) (with-exception-catcher (lambda (e) 0) (lambda () (if (= 0 (shell-command "true")) 1000 0))))`, "", 0},
@@ -140,8 +142,7 @@ func TestHostileSides(t *testing.T) {
 // seeking is a side that answers 1000 for each of three names that is defined.
 func seeking(names ...string) string {
 	return fmt.Sprintf(`(define (f k)
-  (if (procedure? (with-exception-catcher (lambda (e) (lambda () #f)) (lambda () 'no))) -1
-      (with-exception-catcher (lambda (e) 0) (lambda () (eval (list-ref '(%s) (- k 1))) 1000))))`, strings.Join(names, " "))
+  (with-exception-catcher (lambda (e) 0) (lambda () (eval (list-ref '(%s) (- k 1))) 1000)))`, strings.Join(names, " "))
 }
 
 // What a side looks for is found where it is: without isolation, and in the referee.
@@ -155,7 +156,7 @@ func TestWhatHostileSidesLookForIsThere(t *testing.T) {
 		points float64
 	}{
 		"files": {files, 3000}, "a program": {shell, 3000},
-		"names": {"(define secret 1) (define (number) 1) (define payoff 2)" + seeking("secret", "number", "payoff"), 3000},
+		"names": {"(define secret 1) (define (number) 1) (define match-play 2)" + seeking("secret", "number", "match-play"), 3000},
 	} {
 		check(t, name, playOne(t, r, open(t, c.code), open(t, tame), 0), "", c.points)
 	}
@@ -265,7 +266,7 @@ func TestRefereeOfOpenSidesFails(t *testing.T) {
 func TestFiftyOpenSidesAtOnce(t *testing.T) {
 	r := openRelay(t, isolation.Full, 20*time.Second, 50, 2)
 	sides := []Code{open(t, tame), open(t, "(define (f k) (thread-sleep! .1) k)")}
-	results, err := r.Play(t.Context(), sides, make50(), false)
+	results, err := r.Play(t.Context(), sides, slices.Repeat([]Match{{1, 0, 0}}, 50), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,13 +278,6 @@ func TestFiftyOpenSidesAtOnce(t *testing.T) {
 	if r.Peak() != 50 {
 		t.Errorf("%d open sides were alive at once", r.Peak())
 	}
-}
-
-func make50() (matches []Match) {
-	for range 50 {
-		matches = append(matches, Match{1, 0, 0})
-	}
-	return matches
 }
 
 func TestReadScheme(t *testing.T) {

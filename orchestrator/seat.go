@@ -44,7 +44,7 @@ type turns chan struct{}
 
 const (
 	// glance is how often one looks at a process that does not answer.
-	glance = 50 * time.Millisecond
+	glance = 25 * time.Millisecond
 	// idle is the CPU time below which it waits, and is not merely one of twenty that
 	// share a core.
 	idle = glance / 20
@@ -61,25 +61,25 @@ func (t turns) take(ctx context.Context, s *sandbox.Shadow) (end func(), err err
 	}
 	var once sync.Once
 	give := func() { once.Do(func() { <-t }) }
-	cpu, ended := s.CPU(), make(chan struct{})
-	look := time.AfterFunc(glance, func() { watch(s, cpu, ended, give) })
+	ended := make(chan struct{})
+	look := time.AfterFunc(glance, func() { watch(s, ended, give) })
 	return func() { look.Stop(); close(ended); give() }, nil
 }
 
 // watch calls give when the process is seen idle, unless it ended its turn before.
-func watch(s *sandbox.Shadow, before time.Duration, ended chan struct{}, give func()) {
-	for {
+func watch(s *sandbox.Shadow, ended chan struct{}, give func()) {
+	for before := s.CPU(); ; {
+		select {
+		case <-ended:
+			return
+		case <-time.After(glance):
+		}
 		cpu := s.CPU()
 		if cpu-before < idle {
 			give()
 			return
 		}
 		before = cpu
-		select {
-		case <-ended:
-			return
-		case <-time.After(glance):
-		}
 	}
 }
 

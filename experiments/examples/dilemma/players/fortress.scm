@@ -1,6 +1,6 @@
-;; fsm.scm: a player that is a table of states (Fortress3, Ashlock 2006): it defects until
-;; the other has shown the password, two defections and a cooperation, then cooperates with
-;; who cooperates. (STATE THEIR-LAST) -> (STATE MOVE).
+;; fortress.scm: a player that is a table of states (Fortress3, Ashlock 2006). It defects
+;; until the other has shown the password, two defections in a row, then cooperates as long
+;; as the other does. (STATE THEIR-LAST) -> (STATE MOVE).
 
 (define table
   '(((1 #t) 1 #f) ((1 #f) 2 #f)
