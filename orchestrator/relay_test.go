@@ -296,3 +296,19 @@ func TestReadScheme(t *testing.T) {
 		}
 	}
 }
+
+// Where no zygote can be compiled, every process is started anew, with the same results.
+func TestRelayOfSpawnedProcesses(t *testing.T) {
+	o := openOptions(t)
+	o.Compiler = nil
+	r, err := OpenRelay(t.Context(), sandbox.Image{Files: []sandbox.Source{{Name: matchFile, Code: []byte(rounds)}}}, o, 1000, 4, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for code, lost := range map[string]string{
+		tame: "", "(define (f k) (exit 3))": "is dead: its process exited with status 3", "(define (f k) 'no)": "answered no number",
+	} {
+		check(t, code, playOne(t, r, open(t, code), open(t, tame), 0), lost, 60)
+	}
+}
