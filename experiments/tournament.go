@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"jird/orchestrator"
+	"jird/population"
 	"jird/snapshots/sexpr"
 )
 
@@ -94,7 +95,8 @@ func (l *Lab) decideChampion(ctx context.Context, p orchestrator.TournamentPlan,
 	}
 	if e, err := l.Ledger.Explain(p.Record.ID, 1); err != nil || e.Decided == nil {
 		i := slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == s.Champion.Name })
-		if err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), p.Entrants[i].Genome); err != nil {
+		champion := p.Entrants[i].Code.(*population.Genome) // no other can be promoted
+		if err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), champion); err != nil {
 			return err
 		}
 	}
@@ -128,7 +130,7 @@ func (l *Lab) tournament(id string) (p orchestrator.TournamentPlan, runtime stri
 	}
 	p.Record = *r
 	given := len(p.Entrants)
-	p.Entrants, err = l.Ledger.Entrants(id, p.Grammars)
+	p.Entrants, err = l.Ledger.Entrants(id, p.Read)
 	for i := given; i < len(p.Entrants); i++ {
 		p.Entrants[i].Finalist, p.Evolved = true, true
 	}

@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -54,9 +55,11 @@ type Coevolve struct {
 	Finalists int    `json:"finalists"` // champions of each side that play the tournament
 }
 
-// SideSpec is what plays on one side.
+// SideSpec is what plays on one side. An open side's entrants are any Scheme, so it has
+// neither definitions nor a grammar.
 type SideSpec struct {
 	Name     string        `json:"name"`
+	Open     bool          `json:"open,omitempty"`
 	Evolve   Evolve        `json:"evolve"`
 	Grammar  Grammar       `json:"grammar"`
 	Entrants []EntrantSpec `json:"entrants"`
@@ -64,7 +67,7 @@ type SideSpec struct {
 	HeldOut  []EntrantSpec `json:"held_out"`
 }
 
-// EntrantSpec is a named genome; Source is its canonical definitions.
+// EntrantSpec is named code; Source is its canonical definitions.
 type EntrantSpec struct {
 	Name   string `json:"name"`
 	Source string `json:"source"`
@@ -130,9 +133,21 @@ func (r *reader) side(p pair) SideSpec {
 	fields := r.evolveFields(&s.Evolve)
 	fields["grammar"] = func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) }
 	fields["entrants"], fields["finals"], fields["held-out"] = later, later, later
+	ofGrammar := r.noted(fields, "file", "definitions", "grammar")
+	trust := "grammar"
+	fields["trust"] = r.oneOf(&trust, "grammar", "open")
 	before := len(r.faults)
 	r.object(p.value, "side "+p.key, fields)
+	if s.Open = trust == "open"; s.Open {
+		for key, n := range ofGrammar {
+			r.fault(n, "side %s is open, so it has no %s: its entrants are Scheme and define what the referee asks for; take it out, or trust: open", p.key, key)
+		}
+	}
 	if len(r.faults) > before {
+		return s
+	}
+	if s.Open {
+		s.Entrants, s.HeldOut = r.entrants(entrants["entrants"], "entrants", openSource), r.entrants(entrants["held-out"], "held-out", openSource)
 		return s
 	}
 	grammar, err := grammarFrom(s.Evolve, s.Grammar)
@@ -145,23 +160,54 @@ func (r *reader) side(p pair) SideSpec {
 		}
 		return s
 	}
-	s.Entrants = r.entrants(entrants["entrants"], "entrants", grammar)
-	s.Finals = r.entrants(entrants["finals"], "finals", grammar)
-	s.HeldOut = r.entrants(entrants["held-out"], "held-out", grammar)
+	source := func(text []byte) (string, error) {
+		g, err := grammar.Parse(text)
+		if err != nil {
+			return "", err
+		}
+		return g.Source(), nil
+	}
+	s.Entrants = r.entrants(entrants["entrants"], "entrants", source)
+	s.Finals = r.entrants(entrants["finals"], "finals", source)
+	s.HeldOut = r.entrants(entrants["held-out"], "held-out", source)
 	return s
 }
 
-func (r *reader) entrants(n ast.Node, name string, grammar *population.Grammar) (all []EntrantSpec) {
+// noted makes some of the fields note where they stand, as they are read.
+func (r *reader) noted(fields map[string]field, keys ...string) map[string]ast.Node {
+	at := map[string]ast.Node{}
+	for _, key := range keys {
+		read := fields[key]
+		fields[key] = func(n ast.Node, name string) {
+			at[key] = r.places[key]
+			read(n, name)
+		}
+	}
+	return at
+}
+
+// openSource is the canonical source of an entrant of an open side.
+func openSource(text []byte) (string, error) {
+	code, err := orchestrator.ReadScheme(text)
+	if err != nil {
+		return "", err
+	}
+	return code.Source(), nil
+}
+
+// entrants reads who plays. source gives what is written its canonical form.
+func (r *reader) entrants(n ast.Node, name string, source func(text []byte) (string, error)) (all []EntrantSpec) {
 	if n == nil {
 		return nil
 	}
 	for _, p := range r.pairs(n, name) {
-		var text string
+		var text, path string
 		before := len(r.faults)
 		if r.text(&text)(p.value, p.key); len(r.faults) > before {
 			continue
 		}
 		if file, found := strings.CutPrefix(text, "file "); found {
+			path = file
 			if !filepath.IsAbs(file) {
 				file = filepath.Join(filepath.Dir(r.file), file)
 			}
@@ -172,12 +218,12 @@ func (r *reader) entrants(n ast.Node, name string, grammar *population.Grammar) 
 			}
 			text = string(data)
 		}
-		g, err := grammar.Parse([]byte(text))
+		canonical, err := source([]byte(text))
 		if err != nil {
-			r.fault(p.value, "%s: %v", p.key, err)
+			r.fault(p.value, "%s: %v", cmp.Or(path, p.key), err)
 			continue
 		}
-		all = append(all, EntrantSpec{p.key, g.Source()})
+		all = append(all, EntrantSpec{p.key, canonical})
 	}
 	return all
 }
@@ -229,6 +275,12 @@ func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 	if s.Evolve == nil {
 		return
 	}
+	for _, side := range s.Sides {
+		if side.Open {
+			r.fault(r.places["evolve"], "side %s is open, and only genomes of a grammar are evolved; play it in mode roster, or give it a grammar", side.Name)
+			return
+		}
+	}
 	if len(s.Sides) != 2 {
 		r.fault(r.places["sides"], "two sides are evolved against each other, not %d", len(s.Sides))
 	}
@@ -243,7 +295,9 @@ func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 
 func (r *reader) completePromotion(s *TournamentSpec) {
 	at := r.places["promotion"]
-	if s.Sides[0].Evolve.File == "" {
+	if s.Sides[0].Open {
+		r.fault(at, "side %s is open, and only a genome of a grammar can become live; take promotion out, or give the side a grammar", s.Sides[0].Name)
+	} else if s.Sides[0].Evolve.File == "" {
 		r.fault(at, "side %s has no file, so its champion could not become live; say where its definitions stand", s.Sides[0].Name)
 	}
 	if opponents := s.Sides[len(s.Sides)-1]; len(opponents.HeldOut) == 0 {
@@ -261,6 +315,14 @@ func (s *TournamentSpec) JSON() (text, hash string) {
 	return string(b), hex.EncodeToString(sum[:])
 }
 
+// grammar is what the side's genomes are of; nil if it is open.
+func (s SideSpec) grammar() (*population.Grammar, error) {
+	if s.Open {
+		return nil, nil
+	}
+	return grammarFrom(s.Evolve, s.Grammar)
+}
+
 // Plan makes the spec a plan, but for its record, its workers and the runtime.
 func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	p = orchestrator.TournamentPlan{
@@ -274,18 +336,18 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	}
 	for i, side := range s.Sides {
 		p.SideNames = append(p.SideNames, side.Name)
-		grammar, err := grammarFrom(side.Evolve, side.Grammar)
+		grammar, err := side.grammar()
 		if err != nil {
 			return p, err
 		}
 		p.Grammars = append(p.Grammars, grammar)
 		first := len(side.Entrants)
 		for k, e := range slices.Concat(side.Entrants, side.Finals, side.HeldOut) {
-			g, err := grammar.Parse([]byte(e.Source))
+			code, err := p.Read(i, []byte(e.Source))
 			if err != nil {
 				return p, fmt.Errorf("entrant %s: %w", e.Name, err)
 			}
-			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, Late: k >= first, HeldOut: k >= first+len(side.Finals), Genome: g})
+			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, Late: k >= first, HeldOut: k >= first+len(side.Finals), Code: code})
 		}
 	}
 	if e := s.Evolve; e != nil {
@@ -295,7 +357,7 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 			c.Moving, c.Best = true, e.Opponents
 			for _, entrant := range p.Entrants {
 				if entrant.Side == i && !entrant.Late {
-					c.Seeds = append(c.Seeds, entrant.Genome)
+					c.Seeds = append(c.Seeds, entrant.Code.(*population.Genome))
 				}
 			}
 			p.Evolution.Search[i] = c

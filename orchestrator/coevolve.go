@@ -33,8 +33,8 @@ type Generations [][2]*ga.State
 // evolving is an evolution under way.
 type evolving struct {
 	TournamentPlan
-	pool *Pool
-	book Rounds
+	court Court
+	book  Rounds
 
 	mu      sync.Mutex
 	history Generations
@@ -43,8 +43,8 @@ type evolving struct {
 }
 
 // evolve goes on with the evolution from what was recorded, and returns all of it.
-func (p TournamentPlan) evolve(ctx context.Context, pool *Pool, book Rounds, history Generations, after func(generation, of int)) (Generations, error) {
-	e := &evolving{TournamentPlan: p, pool: pool, book: book, history: history, next: make(chan struct{})}
+func (p TournamentPlan) evolve(ctx context.Context, court Court, book Rounds, history Generations, after func(generation, of int)) (Generations, error) {
+	e := &evolving{TournamentPlan: p, court: court, book: book, history: history, next: make(chan struct{})}
 	g, ctx := errgroup.WithContext(ctx)
 	for side := range 2 {
 		var from *ga.State
@@ -106,12 +106,9 @@ func (e sideOf) Evaluate(ctx context.Context, genomes []*population.Genome) ([]p
 	generation := len(e.history)
 	opponents := e.opponents(e.side, generation)
 	e.mu.Unlock()
-	var all []Side
-	for _, g := range genomes {
-		all = append(all, NewSide(g, e.Grammars[e.side]))
-	}
-	for _, g := range opponents {
-		all = append(all, NewSide(g, e.Grammars[1-e.side]))
+	var all []Code
+	for _, g := range slices.Concat(genomes, opponents) {
+		all = append(all, g)
 	}
 	var matches []Match
 	for i := range genomes {
@@ -125,7 +122,7 @@ func (e sideOf) Evaluate(ctx context.Context, genomes []*population.Genome) ([]p
 			}
 		}
 	}
-	results, err := e.pool.Play(ctx, all, matches, false)
+	results, err := e.court.Play(ctx, all, matches, false)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +202,7 @@ func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
 func (e *evolving) firstOpponents(side int) (all []*population.Genome) {
 	for _, entrant := range e.Entrants {
 		if entrant.Side != side && !entrant.Late {
-			all = append(all, entrant.Genome)
+			all = append(all, entrant.Code.(*population.Genome))
 		}
 	}
 	if len(all) > 0 {
@@ -241,7 +238,7 @@ func (p TournamentPlan) finalists(history Generations) (all []Entrant) {
 		for k := range n {
 			generation := (k+1)*len(history)/n - 1
 			champion := history[generation][side].Best[0].Genome
-			all = append(all, Entrant{Name: fmt.Sprintf("%s-%d", name, generation), Side: side, Genome: champion, Finalist: true})
+			all = append(all, Entrant{Name: fmt.Sprintf("%s-%d", name, generation), Side: side, Code: champion, Finalist: true})
 		}
 	}
 	return all

@@ -50,7 +50,7 @@ func TestEvolutionOfTwoSides(t *testing.T) {
 	entrant := genomes(t, "x")[0]
 	plan := TournamentPlan{
 		SideNames: []string{"blue", "red"}, Grammars: []*population.Grammar{g, g}, Rank: ByPoints, Best: 10,
-		Entrants: []Entrant{{Name: "a", Genome: entrant}, {Name: "b", Side: 1, Genome: entrant}},
+		Entrants: []Entrant{{Name: "a", Code: entrant}, {Name: "b", Side: 1, Code: entrant}},
 	}
 	search := ga.Config{
 		Grammar: g, Islands: 2, Population: 30, Generations: 15, MigrateEvery: 4, Migrants: 2, Elites: 2, Best: 4, Moving: true,

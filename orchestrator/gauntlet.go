@@ -48,12 +48,12 @@ func Gauntlet(ctx context.Context, p TournamentPlan, d Deps, champion *populatio
 	if err := d.Recorder.Declare(*decision); err != nil {
 		return err
 	}
-	bench, err := p.open(ctx, d.Vault)
+	court, err := p.open(ctx, d.Vault)
 	if err != nil {
 		return err
 	}
-	defer bench.close()
-	if err := decision.compare(p.inMatches(ctx, bench.pool, agent.Incumbent, champion)); err != nil {
+	defer court.Close()
+	if err := decision.compare(p.inMatches(ctx, court, agent.Incumbent, champion)); err != nil {
 		return err
 	}
 	if decision.Stop == promote.Better {
@@ -73,13 +73,13 @@ const decisionRound = -2
 
 // inMatches gives a way to observe two policies in some more matches, against the
 // held-out entrants in turn.
-func (p TournamentPlan) inMatches(ctx context.Context, pool *Pool, incumbent, champion *population.Genome) func(from, to int) ([]promote.Observation, error) {
-	sides := []Side{NewSide(incumbent, p.Grammars[0]), NewSide(champion, p.Grammars[0])}
+func (p TournamentPlan) inMatches(ctx context.Context, court Court, incumbent, champion *population.Genome) func(from, to int) ([]promote.Observation, error) {
+	sides := []Code{incumbent, champion}
 	var names []string
 	for _, e := range p.Entrants {
 		if e.HeldOut && (len(p.Grammars) == 1 || e.Side == 1) {
 			names = append(names, e.Name)
-			sides = append(sides, NewSide(e.Genome, p.Grammars[e.Side]))
+			sides = append(sides, e.Code)
 		}
 	}
 	return func(from, to int) (more []promote.Observation, err error) {
@@ -88,7 +88,7 @@ func (p TournamentPlan) inMatches(ctx context.Context, pool *Pool, incumbent, ch
 			opponent, seed := 2+i%len(names), p.seed(decisionRound-1-i)
 			matches = append(matches, Match{0, opponent, seed}, Match{1, opponent, seed})
 		}
-		results, err := pool.Play(ctx, sides, matches, false)
+		results, err := court.Play(ctx, sides, matches, false)
 		if err != nil {
 			return nil, err
 		}

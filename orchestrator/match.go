@@ -16,21 +16,16 @@ import (
 //
 // where BLUE and RED are procedures, (BLUE NAME ARG ...) being what the side's
 // definition NAME answers. More points are better. What it tells (match-note! DATUM)
-// is kept if it is asked for.
+// is kept if it is asked for; (forfeit! SIDE REASON) ends a match that blue or red has
+// lost by a move against the rules.
 
-// Side is what can play: one genome and the kinds of its definitions.
-type Side struct {
-	Genome *population.Genome
-	Kinds  []string // results of the grammar's definitions, "real" or "bool"
-}
-
-// NewSide gives a genome of a grammar its place in matches.
-func NewSide(g *population.Genome, grammar *population.Grammar) Side {
-	s := Side{Genome: g}
-	for _, d := range grammar.Definitions {
-		s.Kinds = append(s.Kinds, d.Result.String())
-	}
-	return s
+// Court is where matches are played.
+type Court interface {
+	// Play plays matches and returns their results in the same order, whatever the
+	// number of shadows and workers. A failing referee gives a *RefereeError.
+	Play(ctx context.Context, sides []Code, matches []Match, notes bool) ([]MatchResult, error)
+	// Close ends its processes. No match may be under way.
+	Close()
 }
 
 // Match is one game of two sides, given by their index.
@@ -42,9 +37,10 @@ type Match struct {
 // Verdict is how a match ended.
 type Verdict string
 
-// Played is the end of every match with points; Forfeit gives the match to the side
-// that did not run out of its steps; in a Draw nobody is to blame that could be named,
-// such as when both sides together filled the memory of their shadow.
+// Played is the end of every match with points; Forfeit is the end of a match that one
+// side has lost by running out of steps, by a move against the rules or, if it is open,
+// by what became of its process; in a Draw nobody is to blame that could be named, such
+// as when both sides together filled the memory of their shadow.
 const (
 	Played  Verdict = "played"
 	Forfeit Verdict = "forfeit"
@@ -82,9 +78,8 @@ func (r MatchResult) Equal(o MatchResult) bool {
 // matchBatch bounds the matches of one request, as maxBatch does the genomes.
 const matchBatch = 32
 
-// Play plays matches and returns their results in the same order, whatever the number
-// of shadows and workers. A failing referee gives a *RefereeError.
-func (p *Pool) Play(ctx context.Context, sides []Side, matches []Match, notes bool) ([]MatchResult, error) {
+// Play implements Court for genomes.
+func (p *Pool) Play(ctx context.Context, sides []Code, matches []Match, notes bool) ([]MatchResult, error) {
 	results := make([]MatchResult, len(matches))
 	batches := (len(matches) + matchBatch - 1) / matchBatch
 	err := p.inParallel(ctx, batches, func(ctx context.Context, b int) error {
@@ -97,7 +92,7 @@ func (p *Pool) Play(ctx context.Context, sides []Side, matches []Match, notes bo
 
 // play has one shadow play a batch. What fails in company is repeated alone in fresh
 // shadows before it counts.
-func (p *Pool) play(ctx context.Context, sides []Side, matches []Match, notes bool, results []MatchResult) error {
+func (p *Pool) play(ctx context.Context, sides []Code, matches []Match, notes bool, results []MatchResult) error {
 	err := p.playOnce(ctx, sides, matches, notes, false, results)
 	var failure *sandbox.Failure
 	if err != nil && !errors.As(err, &failure) {
@@ -114,7 +109,7 @@ func (p *Pool) play(ctx context.Context, sides []Side, matches []Match, notes bo
 	return nil
 }
 
-func (p *Pool) playAlone(ctx context.Context, sides []Side, match []Match, notes bool, result []MatchResult) error {
+func (p *Pool) playAlone(ctx context.Context, sides []Code, match []Match, notes bool, result []MatchResult) error {
 	failure, err := repeated(func(bool) error { return p.playOnce(ctx, sides, match, notes, true, result) })
 	if failure != nil {
 		result[0] = MatchResult{Verdict: Draw, Detail: fmt.Sprintf("the shadow that held both sides ended: %v", failure.Exit)}
@@ -122,8 +117,8 @@ func (p *Pool) playAlone(ctx context.Context, sides []Side, match []Match, notes
 	return err
 }
 
-func (p *Pool) playOnce(ctx context.Context, sides []Side, matches []Match, notes, fresh bool, results []MatchResult) error {
-	request := p.matchRequest(sides, matches, notes)
+func (p *Pool) playOnce(ctx context.Context, sides []Code, matches []Match, notes, fresh bool, results []MatchResult) error {
+	request := matchRequest(p.fuel, sides, matches, notes)
 	return p.exchange(ctx, request, fresh, func(answer sexpr.Value) error {
 		list, _ := answer.(sexpr.List)
 		if len(list) != len(matches)+1 || list[0] != sexpr.Symbol("matches") {
@@ -142,13 +137,13 @@ func (p *Pool) playOnce(ctx context.Context, sides []Side, matches []Match, note
 
 // matchRequest writes (match FUEL NOTES? (SIDE ...) (BLUE RED SEED) ...) with each side
 // once.
-func (p *Pool) matchRequest(sides []Side, matches []Match, notes bool) sexpr.Value {
+func matchRequest(fuel int64, sides []Code, matches []Match, notes bool) sexpr.Value {
 	numbers := map[int]int64{}
 	var definitions sexpr.List
 	number := func(side int) sexpr.Value {
 		if _, known := numbers[side]; !known {
 			numbers[side] = int64(len(definitions))
-			definitions = append(definitions, installable(sides[side].Genome, sides[side].Kinds))
+			definitions = append(definitions, playable(sides[side]))
 		}
 		return sexpr.NewInt(numbers[side])
 	}
@@ -156,11 +151,21 @@ func (p *Pool) matchRequest(sides []Side, matches []Match, notes bool) sexpr.Val
 	for _, m := range matches {
 		games = append(games, sexpr.List{number(m.Blue), number(m.Red), sexpr.NewInt(int64(m.Seed >> 2))}) // a fixnum in Gambit
 	}
-	return append(sexpr.List{sexpr.Symbol("match"), sexpr.NewInt(p.fuel), sexpr.Bool(notes), definitions}, games...)
+	return append(sexpr.List{sexpr.Symbol("match"), sexpr.NewInt(fuel), sexpr.Bool(notes), definitions}, games...)
+}
+
+// playable is code as a referee's shadow takes it: (KIND DEFINITION) of each definition,
+// or open.
+func playable(c Code) sexpr.Value {
+	g, isGenome := c.(*population.Genome)
+	if !isGenome {
+		return sexpr.Symbol("open")
+	}
+	return installable(g, kinds(g.Grammar()))
 }
 
 // decodeMatch reads what the prelude's jird-match answers.
-func decodeMatch(v sexpr.Value, blue, red Side) (MatchResult, error) {
+func decodeMatch(v sexpr.Value, blue, red Code) (MatchResult, error) {
 	list, _ := v.(sexpr.List)
 	if len(list) < 2 {
 		return MatchResult{}, errors.New("a match is not (STATUS DETAIL ...)")
@@ -170,17 +175,31 @@ func decodeMatch(v sexpr.Value, blue, red Side) (MatchResult, error) {
 	case sexpr.Symbol("ok"):
 		return decodePoints(list)
 	case sexpr.Symbol("fuel"):
-		r := MatchResult{Verdict: Forfeit, Detail: "blue ran out of steps", Red: 1}
-		if list[1] == sexpr.Symbol("red") {
-			r.Detail, r.Blue, r.Red = "red ran out of steps", 1, 0
-		}
-		return r, nil
+		return forfeited(list[1], "ran out of steps", nil), nil
+	case sexpr.Symbol("forfeit"):
+		return decodeForfeit(list)
 	case sexpr.Symbol("memory"):
 		return MatchResult{Verdict: Draw, Detail: string(text)}, nil
 	case sexpr.Symbol("referee"):
-		return MatchResult{}, &RefereeError{Message: string(text), Genome: blue.Genome.Expr() + " against " + red.Genome.Expr()}
+		return MatchResult{}, &RefereeError{Message: string(text), Genome: blue.Expr() + " against " + red.Expr()}
 	}
 	return MatchResult{}, errors.New("a match has an unknown status")
+}
+
+func decodeForfeit(list sexpr.List) (MatchResult, error) {
+	if len(list) < 3 {
+		return MatchResult{}, errors.New("a forfeit without a reason")
+	}
+	reason, _ := list[2].(sexpr.String)
+	return forfeited(list[1], string(reason), list[3:]), nil
+}
+
+// forfeited is a match that a side, blue or red, has lost.
+func forfeited(side sexpr.Value, why string, notes []sexpr.Value) MatchResult {
+	if side == sexpr.Symbol("red") {
+		return MatchResult{Verdict: Forfeit, Detail: "red " + why, Blue: 1, Notes: notes}
+	}
+	return MatchResult{Verdict: Forfeit, Detail: "blue " + why, Red: 1, Notes: notes}
 }
 
 func decodePoints(list sexpr.List) (r MatchResult, err error) {

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"fmt"
 	"math/rand"
 	"os"
 	"runtime"
@@ -16,7 +17,7 @@ import (
 )
 
 // players are random genomes for the iterated prisoner's dilemma.
-func players(b *testing.B, n int) (*population.Grammar, []Side) {
+func players(b *testing.B, n int) (*population.Grammar, []Code) {
 	args := strings.Fields("round mine theirs mine-before theirs-before theirs-third my-defections their-defections their-recent chance")
 	g := &population.Grammar{
 		Definitions: []population.Definition{{Name: "move", Result: population.Bool}}, Functions: []string{"+", "-", "*", "if", "<", "and", "or", "not"},
@@ -34,9 +35,9 @@ func players(b *testing.B, n int) (*population.Grammar, []Side) {
 		b.Fatal(err)
 	}
 	rng := rand.New(rand.NewSource(1))
-	var sides []Side
+	var sides []Code
 	for range n {
-		sides = append(sides, NewSide(g.Random(rng), g))
+		sides = append(sides, g.Random(rng))
 	}
 	return g, sides
 }
@@ -44,14 +45,10 @@ func players(b *testing.B, n int) (*population.Grammar, []Side) {
 // BenchmarkMatches is a round robin of 64 players of the iterated prisoner's dilemma, 200
 // turns a match, 20 seeds: all of it, and beside it the rate with a process for each match.
 func BenchmarkMatches(b *testing.B) {
-	referee, err := os.ReadFile("../experiments/examples/dilemma/agent/match.scm")
-	if err != nil {
-		b.Fatal(err)
-	}
 	o := openOptions(b)
 	o.Policy.Heap = 64 << 20
 	g, sides := players(b, 64)
-	engine, err := sandbox.Open(context.Background(), o, sandbox.Image{Files: []sandbox.Source{{Name: matchFile, Code: referee}}})
+	engine, err := sandbox.Open(context.Background(), o, dilemma(b))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -90,4 +87,66 @@ func BenchmarkMatches(b *testing.B) {
 	b.ReportMetric(rate/single, "matches/process-each")
 	b.ReportMetric(float64(p.Peak()), "alive")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkOpenMatches is the dilemma between open sides, 200 turns a match: with those of
+// one match for each core alive, and with 50. Beside it are matches between genomes, in
+// one shadow and with a process for each.
+func BenchmarkOpenMatches(b *testing.B) {
+	o := openOptions(b)
+	im := dilemma(b)
+	open := []Code{open(b, "(define (move round mine theirs . seen) theirs)"), open(b, "(define (move round . seen) (even? round))")}
+	matches := make([]Match, 100)
+	for i := range matches {
+		matches[i] = Match{0, 1, seeded(uint64(i + 1))}
+	}
+	run := func(name string, play func(b *testing.B) (alive int, err error)) {
+		b.Run(name, func(b *testing.B) {
+			alive := 0
+			for b.Loop() {
+				var err error
+				if alive, err = play(b); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(matches)*b.N)/b.Elapsed().Seconds(), "matches/s")
+			b.ReportMetric(float64(alive), "alive")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	for _, shadows := range []int{2 * runtime.NumCPU(), 50} {
+		r, err := OpenRelay(context.Background(), im, o, 1_000_000, shadows, runtime.NumCPU())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer r.Close()
+		run(fmt.Sprintf("open/alive=%d", shadows), func(b *testing.B) (int, error) {
+			_, err := r.Play(b.Context(), open, matches, false)
+			return r.Peak(), err
+		})
+	}
+	g, sides := players(b, 2)
+	bench, err := openBench(context.Background(), im, g, o, 1_000_000, 50, runtime.NumCPU())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bench.Close()
+	run("genomes", func(b *testing.B) (int, error) {
+		_, err := bench.Play(b.Context(), sides, matches, false)
+		return bench.pool.Peak(), err
+	})
+	run("genomes/process-each", func(b *testing.B) (int, error) {
+		return 1, bench.pool.inParallel(b.Context(), len(matches), func(ctx context.Context, i int) error {
+			return bench.pool.playAlone(ctx, sides, matches[i:i+1], false, make([]MatchResult, 1))
+		})
+	})
+}
+
+// dilemma is the image of the iterated prisoner's dilemma.
+func dilemma(b *testing.B) sandbox.Image {
+	referee, err := os.ReadFile("../experiments/examples/dilemma/agent/match.scm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return sandbox.Image{Files: []sandbox.Source{{Name: matchFile, Code: referee}}}
 }

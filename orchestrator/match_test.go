@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"jird/population"
 	"jird/snapshots/sexpr"
 )
 
@@ -29,10 +28,10 @@ const duel = `
 // seeded gives the seed that the referee sees as x.
 func seeded(x uint64) uint64 { return x << 2 }
 
-func sides(t testing.TB, texts ...string) (all []Side) {
+func sides(t testing.TB, texts ...string) (all []Code) {
 	t.Helper()
 	for _, g := range genomes(t, texts...) {
-		all = append(all, NewSide(g, grammar(t)))
+		all = append(all, g)
 	}
 	return all
 }
@@ -102,7 +101,7 @@ func TestMatchesInCompany(t *testing.T) {
 }
 
 func TestMatchAnswersOfAnotherForm(t *testing.T) {
-	side := Side{Genome: &population.Genome{}}
+	side := genomes(t, "x")[0]
 	for _, text := range []string{"1", "()", "(ok 1 2 3)", "(ok 1 2 a 4)", "(won 1)"} {
 		v, err := sexpr.Read([]byte(text))
 		if err != nil {

@@ -45,12 +45,9 @@ func (e *RefereeError) Error() string {
 // and one worker are needed.
 func NewPool(ctx context.Context, engine sandbox.Engine, grammar *population.Grammar, fuel int64, shadows, workers int) (*Pool, error) {
 	p := &Pool{
-		engine: engine, fuel: fuel,
+		engine: engine, fuel: fuel, kinds: kinds(grammar),
 		idle: make(chan *sandbox.Shadow, shadows), tokens: make(chan struct{}, workers),
 		scored: map[*sandbox.Shadow]bool{},
-	}
-	for _, d := range grammar.Definitions {
-		p.kinds = append(p.kinds, d.Result.String())
 	}
 	var g errgroup.Group
 	g.SetLimit(2 * runtime.NumCPU())
@@ -187,17 +184,22 @@ func (p *Pool) carryOut(ctx context.Context, genomes []*population.Genome, work 
 
 // inParallel does n pieces of work, begun in their order, each by one worker.
 func (p *Pool) inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	return inParallel(ctx, p.tokens, n, do)
+}
+
+// inParallel does n pieces of work, begun in their order, each with a token.
+func inParallel(ctx context.Context, tokens chan struct{}, n int, do func(ctx context.Context, i int) error) error {
 	g, group := errgroup.WithContext(ctx)
 	for i := range n {
 		select {
-		case p.tokens <- struct{}{}:
+		case tokens <- struct{}{}:
 		case <-group.Done():
 		}
 		if group.Err() != nil {
 			break
 		}
 		g.Go(func() error {
-			defer func() { <-p.tokens }()
+			defer func() { <-tokens }()
 			return do(group, i)
 		})
 	}
@@ -390,6 +392,14 @@ func (p *Pool) encode(genomes []*population.Genome, u unit) sexpr.Value {
 		request = append(request, installable(g, p.kinds))
 	}
 	return request
+}
+
+// kinds are the results of a grammar's definitions, "real" or "bool".
+func kinds(g *population.Grammar) (all []string) {
+	for _, d := range g.Definitions {
+		all = append(all, d.Result.String())
+	}
+	return all
 }
 
 func installable(g *population.Genome, kinds []string) sexpr.List {

@@ -275,6 +275,11 @@ func (b *Bench) MeasureEach(ctx context.Context, cases []int, order *rand.Rand, 
 	return b.pool.each(ctx, genomes, cases, order)
 }
 
+// Play implements Court for genomes.
+func (b *Bench) Play(ctx context.Context, sides []Code, matches []Match, notes bool) ([]MatchResult, error) {
+	return b.pool.Play(ctx, sides, matches, notes)
+}
+
 // Cases names the bench's cases, in the order of the scores.
 func (b *Bench) Cases() []string { return b.engine.Cases() }
 

@@ -140,7 +140,7 @@ func (p TournamentPlan) sideStandings(side int, worths []rating.Worth, table rat
 		e := p.Entrants[r.Side]
 		st := Standing{
 			Side: p.SideNames[side], Name: e.Name, Rank: r.Rank, Ranks: [2]float64{r.Ranks.Low, r.Ranks.High},
-			Mean: r.Mean, Means: [2]float64{r.Means.Low, r.Means.High}, Expr: e.Genome.Expr(),
+			Mean: r.Mean, Means: [2]float64{r.Means.Low, r.Means.High}, Expr: e.Code.Expr(),
 		}
 		for _, cell := range table[r.Side] {
 			st.Wins, st.Losses = st.Wins+cell.Wins, st.Losses+cell.Losses

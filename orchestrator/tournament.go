@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 
@@ -13,14 +14,14 @@ import (
 	"jird/snapshots"
 )
 
-// Entrant is one genome that plays, under a name, for a side.
+// Entrant is code that plays, under a name, for a side.
 type Entrant struct {
 	Name     string
 	Side     int  // index of the plan's grammars
 	Late     bool // has no part in the evolution before
 	HeldOut  bool // met by the champion only, once it is known
 	Finalist bool // a champion of the evolution before
-	Genome   *population.Genome
+	Code     Code
 }
 
 // TournamentRecord identifies a tournament. Nothing in it depends on time, place or the
@@ -47,7 +48,7 @@ const (
 type TournamentPlan struct {
 	Record    TournamentRecord
 	SideNames []string
-	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second
+	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second; nil: the side is open
 	Entrants  []Entrant
 	Seeds     int        // rounds: in each, every two meet once; of one side, the seats change
 	Rank      string     // ByPoints or ByWins
@@ -93,24 +94,24 @@ func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, b
 		return p, nil, err
 	}
 	if done < p.rounds() {
-		pool, err := p.open(ctx, vault)
+		court, err := p.open(ctx, vault)
 		if err != nil {
 			return p, nil, err
 		}
-		defer pool.close()
+		defer court.Close()
 		if p.Evolution != nil && !p.Evolved {
-			if p, err = p.withFinalists(ctx, pool.pool, book, func(n, of int) { after("generation", n, of) }); err != nil {
+			if p, err = p.withFinalists(ctx, court, book, func(n, of int) { after("generation", n, of) }); err != nil {
 				return p, nil, err
 			}
 		}
 		for ; done < p.Seeds; done++ {
-			if played, err = p.round(ctx, pool.pool, book, done, p.pairs(), played); err != nil {
+			if played, err = p.round(ctx, court, book, done, p.pairs(), played); err != nil {
 				return p, nil, err
 			}
 			after("round", done+1, p.rounds())
 		}
 		if done < p.rounds() {
-			if played, err = p.round(ctx, pool.pool, book, done, p.unmet(played), played); err != nil {
+			if played, err = p.round(ctx, court, book, done, p.unmet(played), played); err != nil {
 				return p, nil, err
 			}
 			after("round", done+1, p.rounds())
@@ -120,10 +121,10 @@ func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, b
 }
 
 // withFinalists evolves the sides, and enters their champions.
-func (p TournamentPlan) withFinalists(ctx context.Context, pool *Pool, book Rounds, after func(n, of int)) (TournamentPlan, error) {
+func (p TournamentPlan) withFinalists(ctx context.Context, court Court, book Rounds, after func(n, of int)) (TournamentPlan, error) {
 	history, err := book.Generations(p.Record.ID, p.Grammars)
 	if err == nil {
-		history, err = p.evolve(ctx, pool, book, history, after)
+		history, err = p.evolve(ctx, court, book, history, after)
 	}
 	if err != nil {
 		return p, err
@@ -141,7 +142,7 @@ func (p TournamentPlan) rounds() int {
 	return p.Seeds
 }
 
-func (p TournamentPlan) round(ctx context.Context, pool *Pool, book Rounds, number int, matches []Match, before []PlayedMatch) ([]PlayedMatch, error) {
+func (p TournamentPlan) round(ctx context.Context, court Court, book Rounds, number int, matches []Match, before []PlayedMatch) ([]PlayedMatch, error) {
 	for i := range matches {
 		m := &matches[i]
 		if m.Seed == 0 {
@@ -151,7 +152,7 @@ func (p TournamentPlan) round(ctx context.Context, pool *Pool, book Rounds, numb
 			m.Blue, m.Red = m.Red, m.Blue
 		}
 	}
-	results, err := pool.Play(ctx, p.sides(), matches, false)
+	results, err := court.Play(ctx, p.sides(), matches, false)
 	if err != nil {
 		return nil, err
 	}
@@ -236,15 +237,27 @@ func (p TournamentPlan) seed(round int) uint64 {
 	return derived("match/%s/%d/%d", p.Record.SpecHash, p.Record.Seed, round) | 4 // not 0 as the referee sees it
 }
 
-func (p TournamentPlan) sides() []Side {
-	all := make([]Side, len(p.Entrants))
+func (p TournamentPlan) sides() []Code {
+	all := make([]Code, len(p.Entrants))
 	for i, e := range p.Entrants {
-		all[i] = NewSide(e.Genome, p.Grammars[e.Side])
+		all[i] = e.Code
 	}
 	return all
 }
 
-func (p TournamentPlan) open(ctx context.Context, vault *snapshots.Vault) (*Bench, error) {
+// Read reads the source of an entrant of a side.
+func (p TournamentPlan) Read(side int, source []byte) (Code, error) {
+	if side < 0 || side >= len(p.Grammars) {
+		return nil, fmt.Errorf("there is no side %d", side)
+	}
+	if p.Grammars[side] == nil {
+		return ReadScheme(source)
+	}
+	return p.Grammars[side].Parse(source)
+}
+
+// open opens where the sides meet. If one of them is open, all matches are relayed.
+func (p TournamentPlan) open(ctx context.Context, vault *snapshots.Vault) (Court, error) {
 	image, err := vault.Get(snapshots.ID(p.Record.Agent))
 	if err != nil {
 		return nil, err
@@ -252,6 +265,9 @@ func (p TournamentPlan) open(ctx context.Context, vault *snapshots.Vault) (*Benc
 	im, err := matchImage(image)
 	if err != nil {
 		return nil, err
+	}
+	if slices.Contains(p.Grammars, nil) {
+		return OpenRelay(ctx, im, p.Sandbox, p.Fuel, p.Shadows, p.Workers)
 	}
 	return openBench(ctx, im, p.Grammars[0], p.Sandbox, p.Fuel, p.Shadows, p.Workers)
 }
@@ -280,10 +296,10 @@ func MatchEvaluator(image *snapshots.Image) string { return evaluator(image, mat
 // Replay plays matches of a tournament again, with what the referee notes.
 func Replay(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, matches []Match) ([]MatchResult, error) {
 	p.Shadows, p.Workers = 1, 1
-	bench, err := p.open(ctx, vault)
+	court, err := p.open(ctx, vault)
 	if err != nil {
 		return nil, err
 	}
-	defer bench.close()
-	return bench.pool.Play(ctx, p.sides(), matches, true)
+	defer court.Close()
+	return court.Play(ctx, p.sides(), matches, true)
 }

@@ -115,15 +115,16 @@ func (l *Ledger) Enter(tournament string, entrants []orchestrator.Entrant) error
 
 func enter(tx *sql.Tx, tournament string, first int, entrants []orchestrator.Entrant) error {
 	for i, e := range entrants {
-		if _, err := tx.Exec("INSERT INTO entrant VALUES (?,?,?,?,?,?,?)", tournament, first+i, e.Name, e.Side, e.HeldOut, e.Genome.Hash(), e.Genome.Source()); err != nil {
+		if _, err := tx.Exec("INSERT INTO entrant VALUES (?,?,?,?,?,?,?)", tournament, first+i, e.Name, e.Side, e.HeldOut, e.Code.Hash(), e.Code.Source()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Entrants returns all entrants of a tournament, of the sides' grammars.
-func (l *Ledger) Entrants(tournament string, grammars []*population.Grammar) (all []orchestrator.Entrant, err error) {
+// Entrants returns all entrants of a tournament; read is how the source of a side's is
+// read.
+func (l *Ledger) Entrants(tournament string, read func(side int, source []byte) (orchestrator.Code, error)) (all []orchestrator.Entrant, err error) {
 	rows, err := l.db.Query("SELECT name, side, held_out, source FROM entrant WHERE tournament = ? ORDER BY number", tournament)
 	if err != nil {
 		return nil, l.fault(err)
@@ -135,10 +136,7 @@ func (l *Ledger) Entrants(tournament string, grammars []*population.Grammar) (al
 		if err := rows.Scan(&e.Name, &e.Side, &e.HeldOut, &source); err != nil {
 			return nil, l.fault(err)
 		}
-		if e.Side < 0 || e.Side >= len(grammars) {
-			return nil, l.damage("entrant %s of tournament %s plays for side %d", e.Name, tournament, e.Side)
-		}
-		if e.Genome, err = grammars[e.Side].Parse([]byte(source)); err != nil {
+		if e.Code, err = read(e.Side, []byte(source)); err != nil {
 			return nil, l.damage("entrant %s of tournament %s: %w", e.Name, tournament, err)
 		}
 		all = append(all, e)

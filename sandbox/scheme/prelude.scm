@@ -1,7 +1,7 @@
 ;; prelude.scm: the trusted code that every agent process starts with.
 ;;
 ;; For agents:   memory-ref memory-set! memory-delete! checkpoint! propose!
-;; For referees: make-random random-below! policy-map! match-note!
+;; For referees: make-random random-below! policy-map! match-note! forfeit!
 ;; In files:     policy! (as jird writes it when a genome was promoted)
 ;; For jird:     jird-main (called once, by boot.scm)
 ;;
@@ -410,25 +410,46 @@
   (list->vector cases))
 
 ;; ---------------------------------------------------------------------------
-;; Matches, when both sides are grammar policies: the referee runs right here.
+;; Matches. The referee runs right here, and with it the sides that are grammar policies.
+;; An open side lives in a process of its own; jird carries what it is asked and answers.
 
 (define jird-mover #f)              ; the side that computes, for the blame
 (define jird-notes #f)              ; of the match, newest first; #f when nobody asks
+(define jird-forfeited (list 'forfeited))
 
 ;; (match-note! DATUM): what a person who has the match replayed will see.
 (define (match-note! datum)
-  (if jird-notes (set! jird-notes (cons datum jird-notes))))
+  (if jird-notes (set! jird-notes (cons (jird-checked datum) jird-notes))))
 
-;; (NAME KIND . PROGRAM) of each definition.
+(define (jird-noted) (if jird-notes (reverse jird-notes) '()))
+
+;; (forfeit! SIDE REASON): ends the match, which SIDE, blue or red, has lost by a move
+;; against the rules.
+(define (forfeit! side reason)
+  (if (not (memq side '(blue red)))
+      (jird-fail "forfeit! was told " (jird-cut (jird-show side) 80) "; who forfeits is 'blue or 'red"))
+  (raise (list jird-forfeited side (jird-cut (if (string? reason) reason (jird-show reason)) 400))))
+
+(define (jird-forfeit? e)
+  (and (pair? e) (eq? (car e) jird-forfeited)))
+
+;; What plays for a side: 'open, or (NAME KIND . PROGRAM) of each of its DEFINITIONS.
 (define (jird-programs definitions)
-  (map (lambda (definition)
-         (let ((program (jird-program definition)))
-           (cons (vector-ref program 0) (cons (car definition) program))))
-       definitions))
+  (if (eq? definitions 'open)
+      'open
+      (map (lambda (definition)
+             (let ((program (jird-program definition)))
+               (cons (vector-ref program 0) (cons (car definition) program))))
+           definitions)))
 
-;; A side as the referee sees it: (SIDE NAME ARG ...) is what its policy NAME answers.
-;; (SIDE) is how many of its FUEL steps it has used.
+;; A side as the referee sees it: (SIDE NAME ARG ...) is what its definition NAME answers.
+;; (SIDE) is how many of its FUEL steps it has used; an open side counts none.
 (define (jird-side who programs fuel)
+  (if (eq? programs 'open)
+      (lambda call (if (null? call) 0 (jird-ask who call)))
+      (jird-policy-side who programs fuel)))
+
+(define (jird-policy-side who programs fuel)
   (let ((left fuel))
     (lambda call
       (if (null? call)
@@ -443,6 +464,18 @@
               (set! left jird-fuel)
               answer))))))
 
+;; Asks by jird, which says (answer VALUE), or (ended REASON) when the side has lost by what
+;; became of it.
+(define (jird-ask who call)
+  (if (not (and (symbol? (car call)) (jird-datum? (cdr call))))
+      (jird-fail "match-play asked " (symbol->string who) " " (jird-cut (jird-show call) 80)
+                 ", which cannot be sent"))
+  (jird-write-frame (cons 'ask (cons who call)))
+  (let ((frame (jird-read-frame)))
+    (if (eq? (car frame) 'answer)
+        (cadr frame)
+        (forfeit! who (cadr frame)))))
+
 (define (jird-points answer)
   (if (and (pair? answer) (jird-finite? (car answer)) (jird-finite? (cdr answer)))
       answer
@@ -450,22 +483,21 @@
                  "; it must be a pair of two finite real numbers, the points of blue and of red")))
 
 ;; One match, each side with FUEL steps. -> (ok STEPS STEPS POINTS POINTS NOTE ...) of blue and red,
-;; (fuel SIDE), (memory MESSAGE) or (referee MESSAGE).
+;; (fuel SIDE), (forfeit SIDE REASON NOTE ...), (memory MESSAGE) or (referee MESSAGE).
 (define (jird-match fuel note? blue red seed)
   (with-exception-catcher
    (lambda (e)
      (set! jird-overlay #f)
      (cond ((eq? e jird-out-of-fuel) (list 'fuel jird-mover))
+           ((jird-forfeit? e) (append (list 'forfeit (cadr e) (caddr e)) (jird-noted)))
            ((jird-exhausted? e) (list 'memory (jird-explain e)))
            (else (list 'referee (jird-explain e)))))
    (lambda ()
      (set! jird-notes (if note? '() #f))
      (let* ((blue (jird-side 'blue blue fuel))
             (red (jird-side 'red red fuel))
-            (points (jird-points (jird-call (lambda () ((jird-lookup 'match-play) blue red seed)))))
-            (notes (if jird-notes (jird-checked (reverse jird-notes)) '())))
-       (set! jird-notes #f)
-       (cons 'ok (cons (blue) (cons (red) (cons (car points) (cons (cdr points) notes)))))))))
+            (points (jird-points (jird-call (lambda () ((jird-lookup 'match-play) blue red seed))))))
+       (cons 'ok (cons (blue) (cons (red) (cons (car points) (cons (cdr points) (jird-noted))))))))))
 
 ;; ---------------------------------------------------------------------------
 ;; Frames on descriptor 3: 4 bytes of length, big-endian, then one datum.
@@ -581,6 +613,16 @@
    (lambda (e) (list 'raised (jird-explain e)))
    (lambda () (list 'value (jird-checked (eval expr))))))
 
+;; An open side of a match: forms are loaded once, then its procedures are asked. Its
+;; memory is its own, and lasts as long as its process.
+(define (jird-open thunk)
+  (with-exception-catcher
+   (lambda (e) (list 'raised (jird-explain e)))
+   (lambda ()
+     (if (not jird-overlay) (set! jird-overlay (make-table test: equal?)))
+     (set! jird-effects '())
+     (list 'value (jird-checked (thunk))))))
+
 (define (jird-answer request)
   (case (car request)
     ((score)                        ; (score FUEL FROM TO (DEFINITION ...) ...)
@@ -601,6 +643,10 @@
     ((apply) (jird-apply! (cadr request) (caddr request) (cadddr request)))
     ((invariant) (jird-invariant))
     ((eval) (jird-eval (cadr request)))
+    ((load)                         ; (load FORM ...), one after the other: a macro serves the next
+     (jird-open (lambda () (for-each eval (cdr request)) #t)))
+    ((ask)                          ; (ask NAME ARG ...)
+     (jird-open (lambda () (apply (jird-lookup (cadr request)) (cddr request)))))
     (else (list 'raised (string-append "unknown request " (jird-cut (jird-show (car request)) 80))))))
 
 (define (jird-serve)

@@ -10,7 +10,8 @@
 ;; moves, mine-before and theirs-before those before, theirs-third the one before that
 ;; (true: cooperated; before the first turn all of them are true); the defections are of
 ;; the whole match; their-recent is how often the other cooperated in the last ten turns;
-;; chance is a fresh random number from 0 to 1, each side's own.
+;; chance is a fresh random number from 0 to 1, each side's own. Any other answer than
+;; true or false forfeits the match.
 
 (define turns 200)
 (define noise 0)                    ; percent of moves that come out as the opposite
@@ -18,9 +19,11 @@
 ;; What a side remembers: a vector of the other's last ten moves, and counts.
 (define (make-memory) (vector #t #t #t #t #t 0 0 (make-vector 10 #f) 0))
 
-(define (ask side round m chance)
-  (side 'move round (vector-ref m 0) (vector-ref m 1) (vector-ref m 2) (vector-ref m 3) (vector-ref m 4)
-        (vector-ref m 5) (vector-ref m 6) (vector-ref m 8) chance))
+;; WHO is SIDE's name, blue or red.
+(define (ask who side round m chance)
+  (let ((move (side 'move round (vector-ref m 0) (vector-ref m 1) (vector-ref m 2) (vector-ref m 3) (vector-ref m 4)
+                    (vector-ref m 5) (vector-ref m 6) (vector-ref m 8) chance)))
+    (if (boolean? move) move (forfeit! who "moved neither #t nor #f"))))
 
 (define (remember! m round mine theirs)
   (let* ((ring (vector-ref m 7)) (at (modulo round 10)))
@@ -48,8 +51,8 @@
       (if (< round turns)
           (let* ((blue-chance (draw! random))
                  (red-chance (draw! random))
-                 (blue-moves (meant random (ask blue round b blue-chance)))
-                 (red-moves (meant random (ask red round r red-chance))))
+                 (blue-moves (meant random (ask 'blue blue round b blue-chance)))
+                 (red-moves (meant random (ask 'red red round r red-chance))))
             (match-note! (list (if blue-moves 'C 'D) (if red-moves 'C 'D)))
             (remember! b round blue-moves red-moves)
             (remember! r round red-moves blue-moves)

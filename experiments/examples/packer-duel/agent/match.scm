@@ -6,6 +6,8 @@
 ;; remaining) as the packer does: the highest answer wins, a fresh bin comes last, ties go
 ;; to the bin opened first.
 ;;
+;; Who answers anything but a real number forfeits the match.
+;;
 ;; Both are measured by the bins that the same items need in decreasing order, first fit
 ;; (Johnson 1973), which an online packer cannot have: a stream on which nobody could do
 ;; better hurts nobody. Red gets the share of bins that blue used over that, blue 1 less
@@ -15,6 +17,11 @@
 (define bin-size 150)
 (define smallest 20)
 (define largest 100)
+
+;; What SIDE, called WHO, answers.
+(define (ask who side . question)
+  (let ((x (apply side question)))
+    (if (real? x) x (forfeit! who "answered what is no real number"))))
 
 (define (clipped x)
   (let ((n (inexact->exact (round (if (< x smallest) smallest (if (> x largest) largest x))))))
@@ -26,7 +33,7 @@
   (let ((random (make-random seed)) (all (make-vector items 0)))
     (let loop ((k 0) (last 0) (before 0))
       (if (< k items)
-          (let ((size (clipped (red 'size k last before (draw! random)))))
+          (let ((size (clipped (ask 'red red 'size k last before (draw! random)))))
             (vector-set! all k size)
             (loop (+ k 1) size last))
           all))))
@@ -42,10 +49,10 @@
     (cond ((< i count)
            (let ((remaining (vector-ref bins i)))
              (if (>= remaining item)
-                 (let ((p (blue 'priority item remaining)))
+                 (let ((p (ask 'blue blue 'priority item remaining)))
                    (if (or (not score) (> p score)) (loop (+ i 1) i p) (loop (+ i 1) best score)))
                  (loop (+ i 1) best score))))
-          ((or (not score) (> (blue 'priority item bin-size) score)) count)
+          ((or (not score) (> (ask 'blue blue 'priority item bin-size) score)) count)
           (else best))))
 
 (define (first-fit bins count item)
