@@ -25,6 +25,7 @@ type TournamentSpec struct {
 	Mode    string     `json:"mode"`
 	Rank    string     `json:"rank"`
 	Sides   []SideSpec `json:"sides"`
+	Swiss   bool       `json:"swiss,omitempty"` // else round-robin, as in all specs before there was a choice
 	Seeds   int        `json:"seeds"`
 	Best    float64    `json:"best"`      // points that no match can exceed; 0: not said
 	Evolve  *Coevolve  `json:"evolve"`    // of mode coevolve, else null
@@ -84,7 +85,9 @@ func LoadTournament(path string) (*TournamentSpec, error) {
 		"shadows": r.integer(&s.Shadows, 1, 100_000),
 		"limits":  func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
 		"matches": func(n ast.Node, name string) {
-			r.object(n, name, map[string]field{"seeds": r.integer(&s.Seeds, 1, 100_000)})
+			pairing := "round-robin"
+			r.object(n, name, map[string]field{"seeds": r.integer(&s.Seeds, 1, 100_000), "pairing": r.oneOf(&pairing, pairing, "swiss")})
+			s.Swiss = pairing == "swiss"
 		},
 		"evolve": func(n ast.Node, name string) {
 			e := &Coevolve{Search: d.Search, Opponents: 8, Archive: 4, Seeds: 1, Finalists: 8}
@@ -216,6 +219,9 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 	if s.Promote != nil {
 		r.completePromotion(s)
 	}
+	if s.Swiss && len(s.Sides) != 1 {
+		r.fault(r.places["pairing"], "pairing swiss is for one side, in which anybody may meet anybody; two sides meet round-robin")
+	}
 	r.completeEvolve(root, s)
 }
 
@@ -261,7 +267,7 @@ func (s *TournamentSpec) JSON() (text, hash string) {
 // Plan makes the spec a plan, but for its record, its workers and the runtime.
 func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	p = orchestrator.TournamentPlan{
-		Seeds: s.Seeds, Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
+		Seeds: s.Seeds, Swiss: s.Swiss, Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
 		Sandbox: s.Limits.sandbox(),
 	}
 	if s.Promote != nil {

@@ -110,21 +110,26 @@ func moves(r orchestrator.MatchResult) string {
 // workers and shadows, and after an interruption in the evolution or in the rounds.
 func TestTournamentIsTheSame(t *testing.T) {
 	for _, c := range []struct {
+		name     string
 		file     string
+		change   func(*TournamentSpec)
 		cut      string // what is under way when it is interrupted, at the second
 		rounds   int
 		matches  int
 		exported int // lines besides matches
 	}{
-		{dilemma, "round", 4, 3*120 + 3*5, 1 + 21 + 1},
+		{"roster", dilemma, func(*TournamentSpec) {}, "round", 4, 3*120 + 3*5, 1 + 21 + 1},
+		// 15 entrants: seven pairs a round, and one sits out.
+		{"swiss", dilemma, func(s *TournamentSpec) { s.Swiss, s.Sides[0].Entrants = true, s.Sides[0].Entrants[1:] }, "round", 6, 5*7 + 5*5, 1 + 20 + 1},
 		// 1 and 3 entrants, 3 finalists a side, 6 held out, 4 generations of two sides.
-		{"examples/dilemma/coevolve.yaml", "generation", 3, 2*4*6 + 2*6, 1 + 16 + 2*4 + 1},
+		{"coevolve", "examples/dilemma/coevolve.yaml", func(*TournamentSpec) {}, "generation", 3, 2*4*6 + 2*6, 1 + 16 + 2*4 + 1},
 	} {
-		t.Run(filepath.Base(c.file), func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			spec, err := LoadTournament(c.file)
 			if err != nil {
 				t.Fatal(err)
 			}
+			c.change(spec)
 			spec.Seeds = c.rounds - 1
 			if e := spec.Evolve; e != nil {
 				e.Search.Generations, e.Search.Population, e.Opponents, e.Archive, e.Finalists = 3, 10, 3, 2, 3
@@ -209,6 +214,52 @@ func TestDilemmaStandings(t *testing.T) {
 	}
 }
 
+// By Swiss nobody meets again in as many rounds as that can be, winners meet winners, the
+// best come to the top in a fraction of the matches, and there is no alpha-rank of a table
+// with empty cells; once all have met there is.
+func TestSwissDilemma(t *testing.T) {
+	l := emptyLab(t)
+	s := tournament(t)
+	s.Swiss, s.Seeds, s.Promote, s.Sides[0].HeldOut, s.Rank = true, 6, nil, nil, orchestrator.ByWins
+	few, err := l.Tournament(t.Context(), s, Options{Shadows: 4}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	played, _, err := l.Ledger.Played(few.Run)
+	if err != nil || len(played) != 6*8 {
+		t.Fatalf("%d matches, %v", len(played), err)
+	}
+	met, blue, points := map[[2]int]bool{}, make([]int, 16), make([]float64, 16)
+	apart := 0.0
+	for i, m := range played {
+		pair := [2]int{min(m.Blue, m.Red), max(m.Blue, m.Red)}
+		if met[pair] {
+			t.Errorf("%v met again in round %d", pair, i/8)
+		}
+		met[pair] = true
+		blue[m.Blue]++
+		if i/8 == 5 {
+			apart += max(points[m.Blue]-points[m.Red], points[m.Red]-points[m.Blue]) / 8
+		}
+		points[m.Blue], points[m.Red] = points[m.Blue]+m.Result.Score(), points[m.Red]+1-m.Result.Score()
+	}
+	if slices.Min(blue) < 2 || slices.Max(blue) > 4 {
+		t.Errorf("seats: %v", blue)
+	}
+	if apart > 1 {
+		t.Errorf("in the last round %v points lay between two, on average", apart)
+	}
+	n := few.Numbers()
+	if _, told := n["champion.alpha"]; told || few.Champion.Alpha != nil || n["defector.rank"] > 3 || few.Champion.Ranks[1] <= 1 {
+		t.Errorf("%+v", few.Standings)
+	}
+	s.Seeds, s.Sides[0].Entrants = 3, s.Sides[0].Entrants[:4]
+	all, err := l.Tournament(t.Context(), s, Options{Shadows: 4}, nothing)
+	if err != nil || all.Matches != 3*2 || all.Champion.Alpha == nil || all.Standings[0].Alpha == nil {
+		t.Errorf("of all pairs: %+v, %v", all, err)
+	}
+}
+
 // The champion becomes live only if it is better than what is live against those whom
 // neither has met; the evidence can be read, and a repetition of the tournament decides
 // by itself.
@@ -243,11 +294,8 @@ func TestChampionIsHandedOver(t *testing.T) {
 }
 
 func TestTournamentFaults(t *testing.T) {
-	good, err := os.ReadFile(dilemma)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ from, to, says string }{
+	wantFaults(t, dilemma, []mistake{
+		{"pairing: round-robin", "pairing: monrad", "pairing must be one of round-robin, swiss"},
 		{"rank: points", "rank: luck", "rank must be one of points, wins"},
 		{"seeds: 20", "seed: 20", `did you mean "seeds"?`},
 		{"tit-for-tat: theirs\n", "tit-for-tat: thiers\n", "tit-for-tat: "},
@@ -257,7 +305,22 @@ func TestTournamentFaults(t *testing.T) {
 		{"    held-out: ", "    # ", "holds nobody out"},
 		{"    file: policy.scm", "    #", "side player has no file"},
 		{"grudger: \"(= their-defections 0)\"", "grudger: file nowhere.scm", "grudger: open"},
-	} {
+	})
+	wantFaults(t, "examples/dilemma/coevolve.yaml", []mistake{
+		{"matches:\n", "matches:\n  pairing: swiss\n", "pairing swiss is for one side"},
+	})
+}
+
+// mistake is a change to a file, and what is said of it.
+type mistake struct{ from, to, says string }
+
+func wantFaults(t *testing.T, file string, all []mistake) {
+	t.Helper()
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
 		path := filepath.Join(t.TempDir(), "t.yaml")
 		text := strings.Replace(string(good), c.from, c.to, 1)
 		if text == string(good) {

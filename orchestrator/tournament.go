@@ -49,6 +49,7 @@ type TournamentPlan struct {
 	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second
 	Entrants  []Entrant
 	Seeds     int        // rounds: in each, every two meet once; of one side, the seats change
+	Swiss     bool       // of one side: in each round, everybody meets one of about equal standing
 	Rank      string     // ByPoints or ByWins
 	Fuel      int64      // steps of a side in a match
 	Promotion *Promotion // of the first side's champion; nil: none
@@ -103,13 +104,17 @@ func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, b
 			}
 		}
 		for ; done < p.Seeds; done++ {
-			if played, err = p.round(ctx, pool.pool, book, done, p.pairs(), played); err != nil {
+			pairs, err := p.pairs(done, played)
+			if err != nil {
+				return p, nil, err
+			}
+			if played, err = p.round(ctx, pool.pool, book, done, pairs, played); err != nil {
 				return p, nil, err
 			}
 			after("round", done+1, p.rounds())
 		}
 		if done < p.rounds() {
-			if played, err = p.round(ctx, pool.pool, book, done, p.unmet(played), played); err != nil {
+			if played, err = p.round(ctx, pool.pool, book, done, p.seated(done, p.unmet(played)), played); err != nil {
 				return p, nil, err
 			}
 			after("round", done+1, p.rounds())
@@ -146,9 +151,6 @@ func (p TournamentPlan) round(ctx context.Context, pool *Pool, book Rounds, numb
 		if m.Seed == 0 {
 			m.Seed = p.seed(number)
 		}
-		if len(p.Grammars) == 1 && number%2 == 1 { // each has either seat as often
-			m.Blue, m.Red = m.Red, m.Blue
-		}
 	}
 	results, err := pool.Play(ctx, p.sides(), matches, false)
 	if err != nil {
@@ -164,8 +166,11 @@ func (p TournamentPlan) round(ctx context.Context, pool *Pool, book Rounds, numb
 	return append(before, round...), nil
 }
 
-// pairs is who meets in a round.
-func (p TournamentPlan) pairs() (matches []Match) {
+// pairs is who meets in a round, after those that were played.
+func (p TournamentPlan) pairs(number int, played []PlayedMatch) (matches []Match, err error) {
+	if p.Swiss {
+		return p.swissPairs(played)
+	}
 	first := p.playing(0)
 	pairs := rating.RedBlue(first, p.playing(1))
 	if len(p.Grammars) == 1 {
@@ -176,6 +181,17 @@ func (p TournamentPlan) pairs() (matches []Match) {
 	}
 	for _, pair := range pairs {
 		matches = append(matches, Match{Blue: pair.A, Red: pair.B})
+	}
+	return p.seated(number, matches), nil
+}
+
+// seated changes the seats of matches of one side in every second round, so that each has
+// either as often.
+func (p TournamentPlan) seated(number int, matches []Match) []Match {
+	if len(p.Grammars) == 1 && number%2 == 1 {
+		for i := range matches {
+			matches[i].Blue, matches[i].Red = matches[i].Red, matches[i].Blue
+		}
 	}
 	return matches
 }

@@ -16,7 +16,7 @@ func tournamentCommand() *cli.Command {
 		Name: "tournament", Usage: "have entrants play each other, and say how sure their ranks are", ArgsUsage: "TOURNAMENT.yaml",
 		Flags: append(workFlags(),
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of all matches", DefaultText: asSpec},
-			&cli.IntFlag{Name: "seeds", Usage: "matches of every two entrants", DefaultText: asSpec},
+			&cli.IntFlag{Name: "seeds", Usage: "rounds: matches of every two entrants, or by Swiss of each entrant", DefaultText: asSpec},
 			assertFlag(),
 		),
 		Action: func(c *cli.Context) error {
@@ -102,7 +102,7 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 	for _, e := range s.Standings {
 		t.rows = append(t.rows, []string{
 			e.Side, interval(e.Rank, e.Ranks), e.Name, fmt.Sprintf("%.3f", e.Mean), fmt.Sprintf("%.3f to %.3f", e.Means[0], e.Means[1]),
-			strconv.Itoa(e.Wins), strconv.Itoa(e.Draws), strconv.Itoa(e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), fmt.Sprintf("%.3f", e.Alpha), e.Expr,
+			strconv.Itoa(e.Wins), strconv.Itoa(e.Draws), strconv.Itoa(e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), mass(e.Alpha), e.Expr,
 		})
 	}
 	var lines []string
@@ -117,6 +117,14 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 	}
 	lines = append(lines, fmt.Sprintf("%s: champion %s by %s, mean %.3f in %d rounds; %d matches, %d forfeits", s.Run, s.Champion.Name, s.Rank, s.Champion.Mean, s.Rounds, s.Matches, s.Forfeits))
 	return emit(c, s, []table{t}, lines...)
+}
+
+// mass is an alpha-rank, or that there is none.
+func mass(alpha *float64) string {
+	if alpha == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", *alpha)
 }
 
 // interval is a rank, with the ranks it may be.
