@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"jird/orchestrator"
@@ -15,19 +14,22 @@ import (
 
 // Tournament plays a new tournament of a spec, and returns how it ended.
 func (l *Lab) Tournament(ctx context.Context, s *TournamentSpec, o Options, after func(what string, n, of int)) (*orchestrator.Standings, error) {
-	p, err := s.Plan()
-	if err != nil {
-		return nil, err
-	}
-	if err := l.completeTournament(ctx, &p, s.Runtime, o); err != nil {
-		return nil, err
-	}
 	agent, err := l.Agent(&Spec{Name: s.Name, Agent: s.Agent, place: s.place})
 	if err != nil {
 		return nil, err
 	}
 	image, err := l.Vault.Get(agent)
 	if err != nil {
+		return nil, err
+	}
+	if s, err = l.resolved(s, image); err != nil {
+		return nil, err
+	}
+	p, err := s.Plan()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.completeTournament(ctx, &p, s.Runtime, o); err != nil {
 		return nil, err
 	}
 	r := orchestrator.TournamentRecord{Name: s.Name, Agent: string(agent), Evaluator: orchestrator.MatchEvaluator(image), Runtime: p.Sandbox.Runtime.String(), Seed: s.Seed}
@@ -79,22 +81,21 @@ func (l *Lab) play(ctx context.Context, p orchestrator.TournamentPlan, after fun
 	if err != nil {
 		return nil, err
 	}
-	if err := l.decideChampion(ctx, p, s); err != nil {
+	if err := l.decideChampion(ctx, p, played, s); err != nil {
 		return nil, err
 	}
 	s.Seconds = time.Since(began).Seconds()
 	return s, nil
 }
 
-// decideChampion hands the first side's champion over, if the tournament says so, and
-// puts into the standings what came of it.
-func (l *Lab) decideChampion(ctx context.Context, p orchestrator.TournamentPlan, s *orchestrator.Standings) error {
+// decideChampion hands the first side's champion or the gauntlet's candidate over, if the
+// tournament says so, and puts into the standings what came of it.
+func (l *Lab) decideChampion(ctx context.Context, p orchestrator.TournamentPlan, played []orchestrator.PlayedMatch, s *orchestrator.Standings) error {
 	if p.Promotion == nil {
 		return nil
 	}
 	if e, err := l.Ledger.Explain(p.Record.ID, 1); err != nil || e.Decided == nil {
-		i := slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == s.Champion.Name })
-		if err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), p.Entrants[i].Genome); err != nil {
+		if err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), p.Entrants[p.Judged(played)].Genome); err != nil {
 			return err
 		}
 	}

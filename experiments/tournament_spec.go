@@ -81,7 +81,7 @@ func LoadTournament(path string) (*TournamentSpec, error) {
 	r.object(root, "the tournament", map[string]field{
 		"name": r.text(&s.Name), "runtime": r.oneOf(&s.Runtime, "auto", "gambit", "gerbil"),
 		"agent": r.agent(&s.Agent, &s.place), "seed": r.seed(&s.Seed, 1<<62),
-		"mode": r.oneOf(&s.Mode, "roster", "coevolve"), "best": r.real(&s.Best, 0, 1e9), "rank": r.oneOf(&s.Rank, orchestrator.ByPoints, orchestrator.ByWins),
+		"mode": r.oneOf(&s.Mode, "roster", "coevolve", "gauntlet"), "best": r.real(&s.Best, 0, 1e9), "rank": r.oneOf(&s.Rank, orchestrator.ByPoints, orchestrator.ByWins),
 		"shadows": r.integer(&s.Shadows, 1, 100_000),
 		"limits":  func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
 		"matches": func(n ast.Node, name string) {
@@ -203,7 +203,7 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 	}
 	names := map[string]bool{}
 	for _, side := range s.Sides {
-		if least := 3 - len(s.Sides); len(side.Entrants) < least {
+		if least := 3 - len(s.Sides); s.Mode != "gauntlet" && len(side.Entrants) < least {
 			r.fault(r.places["sides"], "side %s has %d entrants; it takes %d or more for a match", side.Name, len(side.Entrants), least)
 		}
 		for _, e := range slices.Concat(side.Entrants, side.HeldOut) {
@@ -216,14 +216,23 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 	if (s.Promote != nil || s.Mode == "coevolve") && s.Rank == orchestrator.ByPoints && s.Best <= 0 {
 		r.fault(root, "best is missing: the points that no match can exceed, above zero")
 	}
-	if s.Promote != nil {
+	if s.Mode == "gauntlet" {
+		r.completeGauntlet(s, names)
+	}
+	if s.Promote != nil && s.Mode != "gauntlet" {
 		r.completePromotion(s)
 	}
 	if s.Swiss && len(s.Sides) != 1 {
 		r.fault(r.places["pairing"], "pairing swiss is for one side, in which anybody may meet anybody; two sides meet round-robin")
 	}
+	if s.Swiss && s.Seeds < LeastSwiss {
+		r.fault(r.places["seeds"], "swiss takes %d rounds or more: after one, standing is luck", LeastSwiss)
+	}
 	r.completeEvolve(root, s)
 }
+
+// LeastSwiss are the fewest rounds by Swiss: in one, somebody may sit out and have no match.
+const LeastSwiss = 2
 
 func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 	if (s.Mode == "coevolve") != (s.Evolve != nil) {
@@ -241,6 +250,28 @@ func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 	}
 	for _, line := range split(searchConfig(c, nil, 0).Check()) {
 		r.fault(r.about(line, root), "%s", line)
+	}
+}
+
+// completeGauntlet checks that there is one candidate, a live policy and an archive.
+func (r *reader) completeGauntlet(s *TournamentSpec, names map[string]bool) {
+	at := r.places["sides"]
+	if len(s.Sides) != 2 {
+		r.fault(at, "a gauntlet has two sides, the candidate's and the archive's, not %d", len(s.Sides))
+		return
+	}
+	candidate, archive := s.Sides[0], s.Sides[1]
+	if len(candidate.Entrants) != 1 || len(candidate.HeldOut) > 0 {
+		r.fault(at, "side %s has %d entrants and %d held out; in a gauntlet the first side has one entrant, the candidate", candidate.Name, len(candidate.Entrants), len(candidate.HeldOut))
+	}
+	if candidate.Evolve.File == "" {
+		r.fault(at, "side %s has no file; say where the live policy stands, which the candidate is compared with", candidate.Name)
+	}
+	if len(archive.Entrants)+len(archive.HeldOut) == 0 {
+		r.fault(at, "side %s is empty; name the archive that candidate and live policy play", archive.Name)
+	}
+	if names[liveName] {
+		r.fault(at, "an entrant is called %s, as the live policy is in a gauntlet; give it another name", liveName)
 	}
 }
 
@@ -267,7 +298,7 @@ func (s *TournamentSpec) JSON() (text, hash string) {
 // Plan makes the spec a plan, but for its record, its workers and the runtime.
 func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	p = orchestrator.TournamentPlan{
-		Seeds: s.Seeds, Swiss: s.Swiss, Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
+		Seeds: s.Seeds, Swiss: s.Swiss, Gauntlet: s.Mode == "gauntlet", Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
 		Sandbox: s.Limits.sandbox(),
 	}
 	if s.Promote != nil {
@@ -287,7 +318,7 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 			if err != nil {
 				return p, fmt.Errorf("entrant %s: %w", e.Name, err)
 			}
-			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, HeldOut: k >= len(side.Entrants), Genome: g})
+			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, HeldOut: k >= len(side.Entrants) && !p.Gauntlet, Genome: g})
 		}
 	}
 	if e := s.Evolve; e != nil {

@@ -121,6 +121,8 @@ func TestTournamentIsTheSame(t *testing.T) {
 		{"roster", dilemma, func(*TournamentSpec) {}, "round", 4, 3*120 + 3*5, 1 + 21 + 1},
 		// 15 entrants: seven pairs a round, and one sits out.
 		{"swiss", dilemma, func(s *TournamentSpec) { s.Swiss, s.Sides[0].Entrants = true, s.Sides[0].Entrants[1:] }, "round", 6, 5*7 + 5*5, 1 + 20 + 1},
+		// The candidate and the live policy against nine.
+		{"gauntlet", "examples/dilemma/coevolve.yaml", func(s *TournamentSpec) { asGauntlet(s); s.Seeds++ }, "round", 4, 4 * 2 * 9, 1 + 11 + 1},
 		// 1 and 3 entrants, 3 finalists a side, 6 held out, 4 generations of two sides.
 		{"coevolve", "examples/dilemma/coevolve.yaml", func(*TournamentSpec) {}, "generation", 3, 2*4*6 + 2*6, 1 + 16 + 2*4 + 1},
 	} {
@@ -129,8 +131,8 @@ func TestTournamentIsTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			spec.Seeds = c.rounds - 1 // the last is against the held-out
 			c.change(spec)
-			spec.Seeds = c.rounds - 1
 			if e := spec.Evolve; e != nil {
 				e.Search.Generations, e.Search.Population, e.Opponents, e.Archive, e.Finalists = 3, 10, 3, 2, 3
 			}
@@ -293,6 +295,68 @@ func TestChampionIsHandedOver(t *testing.T) {
 	}
 }
 
+// asGauntlet makes tit for tat, which is what is live, the candidate of a gauntlet.
+func asGauntlet(s *TournamentSpec) { s.Mode, s.Evolve = "gauntlet", nil }
+
+// In a gauntlet the candidate is judged, whoever is the champion, on the whole archive; it
+// becomes live if it is better, and is told if it is what is live already.
+func TestGauntlet(t *testing.T) {
+	for _, c := range []struct {
+		name, candidate string
+		promoted        bool
+		champion        string
+		reason, warning string
+	}{
+		{"better", "(and mine (not mine))", true, "candidate", "better: on", ""},
+		{"worse", "(or mine (not mine))", false, "live", "", ""},
+		{"the same", "theirs", false, "candidate", "nothing better than the incumbent", "candidate is what is live already"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := LoadTournament("examples/dilemma/coevolve.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			asGauntlet(s)
+			s.Sides[0].Entrants = []EntrantSpec{{"candidate", c.candidate}}
+			s.Sides[1].Entrants = []EntrantSpec{{"cooperator", "(or mine (not mine))"}, {"random", "(< chance 0.5)"}}
+			s.Sides[1].HeldOut = []EntrantSpec{{"alternator", "(or (< round 1) (not mine))"}}
+			l := emptyLab(t)
+			got, err := l.Tournament(t.Context(), s, Options{Shadows: 4}, nothing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Judged != "candidate" || got.Champion.Name != c.champion || got.Promoted == nil || *got.Promoted != c.promoted || !strings.Contains(got.Reason, c.reason) {
+				t.Errorf("%+v", got)
+			}
+			if n := got.Numbers(); got.Matches != 10*2*3 || len(got.Generality) != 0 || n["live.wins"]+n["live.draws"]+n["live.losses"] != 30 {
+				t.Errorf("%+v", got)
+			}
+			if c.warning != "" && !strings.Contains(strings.Join(got.Warnings, "\n"), c.warning) {
+				t.Errorf("warnings: %q", got.Warnings)
+			}
+			e, err := l.Ledger.Explain(got.Run, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			met := map[string]bool{}
+			for _, o := range e.Decided.Cases {
+				met[o.Case[:strings.LastIndex(o.Case, "-")]] = true
+			}
+			if c.promoted && len(met) != 3 {
+				t.Errorf("the decision looked at matches with %v", met)
+			}
+			again, err := l.Standings(got.Run)
+			if again.Seconds = got.Seconds; err != nil || !reflect.DeepEqual(again, got) {
+				t.Errorf("reckoned up again: %+v, %v", again, err)
+			}
+			s.Promote = nil
+			if unasked, err := l.Tournament(t.Context(), s, Options{Shadows: 4}, nothing); err != nil || unasked.Promoted != nil || unasked.Judged != "" {
+				t.Errorf("without promotion: %+v, %v", unasked, err)
+			}
+		})
+	}
+}
+
 func TestTournamentFaults(t *testing.T) {
 	wantFaults(t, dilemma, []mistake{
 		{"pairing: round-robin", "pairing: monrad", "pairing must be one of round-robin, swiss"},
@@ -308,7 +372,36 @@ func TestTournamentFaults(t *testing.T) {
 	})
 	wantFaults(t, "examples/dilemma/coevolve.yaml", []mistake{
 		{"matches:\n", "matches:\n  pairing: swiss\n", "pairing swiss is for one side"},
+		{"mode: coevolve", "mode: gauntlet", "mode coevolve and the key evolve go together"},
 	})
+	wantFaults(t, dilemma, []mistake{
+		{"mode: roster", "mode: gauntlet", "a gauntlet has two sides, the candidate's and the archive's, not 1"},
+		{"  pairing: round-robin    # or swiss: each round pairs players of about equal standing\n  seeds: 20", "  pairing: swiss\n  seeds: 1", "swiss takes 2 rounds or more"},
+	})
+	gauntlet := filepath.Join(t.TempDir(), "gauntlet.yaml")
+	if err := os.WriteFile(gauntlet, asGauntletFile(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantFaults(t, gauntlet, []mistake{
+		{"tit-for-tat: theirs", "tit-for-tat: theirs\n      one-more: mine", "side blue has 2 entrants and 0 held out; in a gauntlet"},
+		{"    file: policy.scm", "    #", "side blue has no file; say where the live policy stands"},
+		{"tit-for-tat: theirs", "live: theirs", "an entrant is called live"},
+	})
+}
+
+// asGauntletFile is the example of coevolution as a gauntlet.
+func asGauntletFile(t *testing.T) []byte {
+	t.Helper()
+	data, err := os.ReadFile("examples/dilemma/coevolve.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, tail, _ := strings.Cut(string(data), "\nevolve:\n")
+	_, tail, found := strings.Cut(tail, "\nmatches:\n")
+	if !found {
+		t.Fatal("the example has no matches after what is evolved")
+	}
+	return []byte(strings.Replace(head, "mode: coevolve", "mode: gauntlet", 1) + "\nmatches:\n" + tail)
 }
 
 // mistake is a change to a file, and what is said of it.

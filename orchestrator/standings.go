@@ -56,7 +56,8 @@ type Standings struct {
 	Standings  []Standing   `json:"standings"` // by side, then by rank
 	Generality []Generality `json:"generality"`
 	Warnings   []string     `json:"warnings"`
-	Promoted   *bool        `json:"promoted"` // null if the champion was not to be handed over
+	Judged     string       `json:"judged"`   // who was to be handed over: the first side's champion or a gauntlet's candidate; or ""
+	Promoted   *bool        `json:"promoted"` // null if nobody was to be handed over
 	Reason     string       `json:"reason"`
 	Seconds    float64      `json:"seconds"` // of this process; the only number that another run does not repeat
 }
@@ -109,7 +110,21 @@ func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
 		}
 	}
 	s.Champion = s.Champions[0]
+	if p.Promotion != nil {
+		s.Judged = p.Entrants[p.Judged(played)].Name
+	}
+	if p.Gauntlet && p.Entrants[0].Genome.Hash() == p.Entrants[1].Genome.Hash() {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s is what is live already: there is nothing to compare", p.Entrants[0].Name))
+	}
 	return s, nil
+}
+
+// Judged is who is to be handed over.
+func (p TournamentPlan) Judged(played []PlayedMatch) (entrant int) {
+	if p.Gauntlet {
+		return 0
+	}
+	return p.best(played, 0)
 }
 
 // numbered is a standing with its entrant's number.

@@ -49,6 +49,7 @@ type TournamentPlan struct {
 	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second
 	Entrants  []Entrant
 	Seeds     int        // rounds: in each, every two meet once; of one side, the seats change
+	Gauntlet  bool       // of two sides: the first entrant of all is judged, on everybody of the second side
 	Swiss     bool       // of one side: in each round, everybody meets one of about equal standing
 	Rank      string     // ByPoints or ByWins
 	Fuel      int64      // steps of a side in a match
@@ -217,10 +218,14 @@ func (p TournamentPlan) unmet(played []PlayedMatch) (matches []Match) {
 	return matches
 }
 
-// best is the entrant of a side with the best mean, the first of equals.
+// best is the entrant of a side with the best mean, the first of equals, as the standings
+// have it: those of the held-out entrants do not count.
 func (p TournamentPlan) best(played []PlayedMatch, side int) int {
 	sums, games := make([]float64, len(p.Entrants)), make([]float64, len(p.Entrants))
 	for _, m := range played {
+		if p.unmetIn(m) {
+			continue
+		}
 		blue, red := p.worth(m.Result)
 		sums[m.Blue], sums[m.Red] = sums[m.Blue]+blue, sums[m.Red]+red
 		games[m.Blue]++

@@ -34,6 +34,9 @@ func tournamentCommand() *cli.Command {
 				if s.Seeds = c.Int("seeds"); s.Seeds < 1 {
 					return usageError{"--seeds must be 1 or more"}
 				}
+				if s.Swiss && s.Seeds < experiments.LeastSwiss {
+					return usageError{fmt.Sprintf("--seeds must be %d or more with pairing swiss", experiments.LeastSwiss)}
+				}
 			}
 			return played(c, func(lab *experiments.Lab, o experiments.Options, after func(string, int, int)) (*orchestrator.Standings, error) {
 				return lab.Tournament(c.Context, s, o, after)
@@ -110,7 +113,7 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 		lines = append(lines, fmt.Sprintf("%s %s against %d it had never met: mean %.3f, win rate %.3f in %d matches", g.Side, g.Champion, g.Opponents, g.Mean, g.WinRate, g.Matches))
 	}
 	if s.Promoted != nil {
-		lines = append(lines, fmt.Sprintf("%s: %s: %s", s.Champion.Name, map[bool]string{true: "promoted", false: "not promoted"}[*s.Promoted], s.Reason))
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", s.Judged, map[bool]string{true: "promoted", false: "not promoted"}[*s.Promoted], s.Reason))
 	}
 	for _, w := range s.Warnings {
 		lines = append(lines, "warning: "+w)
