@@ -62,12 +62,16 @@ type SideSpec struct {
 	Grammar  Grammar       `json:"grammar"`
 	Entrants []EntrantSpec `json:"entrants"`
 	HeldOut  []EntrantSpec `json:"held_out"`
+
+	archives []earlier // whose genomes enter too
 }
 
 // EntrantSpec is a named genome; Source is its canonical definitions.
 type EntrantSpec struct {
 	Name   string `json:"name"`
 	Source string `json:"source"`
+
+	from *earlier // where the source is to be taken from; nil: it is here
 }
 
 // LoadTournament reads a tournament's file. The error is a *SpecError with all faults.
@@ -132,6 +136,7 @@ func (r *reader) side(p pair) SideSpec {
 	fields := r.evolveFields(&s.Evolve)
 	fields["grammar"] = func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) }
 	fields["entrants"], fields["held-out"] = later, later
+	fields["archive"] = r.archives(&s.archives)
 	before := len(r.faults)
 	r.object(p.value, "side "+p.key, fields)
 	if len(r.faults) > before {
@@ -151,6 +156,22 @@ func (r *reader) side(p pair) SideSpec {
 	return s
 }
 
+// archives reads one id of a tournament, or a list of them.
+func (r *reader) archives(to *[]earlier) field {
+	one := func(n ast.Node) {
+		from := earlier{kind: "tournament", place: r.at(n)}
+		r.text(&from.id)(n, "archive")
+		*to = append(*to, from)
+	}
+	return func(n ast.Node, name string) {
+		if _, many := n.(*ast.SequenceNode); many {
+			r.list(one)(n, name)
+		} else {
+			one(n)
+		}
+	}
+}
+
 func (r *reader) entrants(n ast.Node, name string, grammar *population.Grammar) (all []EntrantSpec) {
 	if n == nil {
 		return nil
@@ -159,6 +180,10 @@ func (r *reader) entrants(n ast.Node, name string, grammar *population.Grammar) 
 		var text string
 		before := len(r.faults)
 		if r.text(&text)(p.value, p.key); len(r.faults) > before {
+			continue
+		}
+		if kind, id, found := strings.Cut(text, " "); found && (kind == "run" || kind == "tournament") {
+			all = append(all, EntrantSpec{Name: p.key, from: &earlier{kind, strings.TrimSpace(id), r.at(p.value)}})
 			continue
 		}
 		if file, found := strings.CutPrefix(text, "file "); found {
@@ -177,7 +202,7 @@ func (r *reader) entrants(n ast.Node, name string, grammar *population.Grammar) 
 			r.fault(p.value, "%s: %v", p.key, err)
 			continue
 		}
-		all = append(all, EntrantSpec{p.key, g.Source()})
+		all = append(all, EntrantSpec{Name: p.key, Source: g.Source()})
 	}
 	return all
 }
@@ -203,7 +228,7 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 	}
 	names := map[string]bool{}
 	for _, side := range s.Sides {
-		if least := 3 - len(s.Sides); s.Mode != "gauntlet" && len(side.Entrants) < least {
+		if least := 3 - len(s.Sides); s.Mode != "gauntlet" && len(side.archives) == 0 && len(side.Entrants) < least {
 			r.fault(r.places["sides"], "side %s has %d entrants; it takes %d or more for a match", side.Name, len(side.Entrants), least)
 		}
 		for _, e := range slices.Concat(side.Entrants, side.HeldOut) {
@@ -261,13 +286,13 @@ func (r *reader) completeGauntlet(s *TournamentSpec, names map[string]bool) {
 		return
 	}
 	candidate, archive := s.Sides[0], s.Sides[1]
-	if len(candidate.Entrants) != 1 || len(candidate.HeldOut) > 0 {
-		r.fault(at, "side %s has %d entrants and %d held out; in a gauntlet the first side has one entrant, the candidate", candidate.Name, len(candidate.Entrants), len(candidate.HeldOut))
+	if len(candidate.Entrants) != 1 || len(candidate.HeldOut)+len(candidate.archives) > 0 {
+		r.fault(at, "side %s has %d entrants, %d held out and %d archives; in a gauntlet the first side has one entrant, the candidate", candidate.Name, len(candidate.Entrants), len(candidate.HeldOut), len(candidate.archives))
 	}
 	if candidate.Evolve.File == "" {
 		r.fault(at, "side %s has no file; say where the live policy stands, which the candidate is compared with", candidate.Name)
 	}
-	if len(archive.Entrants)+len(archive.HeldOut) == 0 {
+	if len(archive.Entrants)+len(archive.HeldOut)+len(archive.archives) == 0 {
 		r.fault(at, "side %s is empty; name the archive that candidate and live policy play", archive.Name)
 	}
 	if names[liveName] {

@@ -317,9 +317,9 @@ func TestGauntlet(t *testing.T) {
 				t.Fatal(err)
 			}
 			asGauntlet(s)
-			s.Sides[0].Entrants = []EntrantSpec{{"candidate", c.candidate}}
-			s.Sides[1].Entrants = []EntrantSpec{{"cooperator", "(or mine (not mine))"}, {"random", "(< chance 0.5)"}}
-			s.Sides[1].HeldOut = []EntrantSpec{{"alternator", "(or (< round 1) (not mine))"}}
+			s.Sides[0].Entrants = []EntrantSpec{{Name: "candidate", Source: c.candidate}}
+			s.Sides[1].Entrants = []EntrantSpec{{Name: "cooperator", Source: "(or mine (not mine))"}, {Name: "random", Source: "(< chance 0.5)"}}
+			s.Sides[1].HeldOut = []EntrantSpec{{Name: "alternator", Source: "(or (< round 1) (not mine))"}}
 			l := emptyLab(t)
 			got, err := l.Tournament(t.Context(), s, Options{Shadows: 4}, nothing)
 			if err != nil {
@@ -383,7 +383,7 @@ func TestTournamentFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFaults(t, gauntlet, []mistake{
-		{"tit-for-tat: theirs", "tit-for-tat: theirs\n      one-more: mine", "side blue has 2 entrants and 0 held out; in a gauntlet"},
+		{"tit-for-tat: theirs", "tit-for-tat: theirs\n      one-more: mine", "side blue has 2 entrants, 0 held out and 0 archives; in a gauntlet"},
 		{"    file: policy.scm", "    #", "side blue has no file; say where the live policy stands"},
 		{"tit-for-tat: theirs", "live: theirs", "an entrant is called live"},
 	})

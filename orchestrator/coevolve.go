@@ -218,11 +218,15 @@ func (p TournamentPlan) evolutionSeed(generation, n int) uint64 {
 // the name of their side and generation.
 func (p TournamentPlan) finalists(history Generations) (all []Entrant) {
 	n := min(p.Evolution.Finalists, len(history))
+	taken := map[string]bool{}
+	for _, e := range p.Entrants {
+		taken[e.Name] = true
+	}
 	for side, name := range p.SideNames {
 		for k := range n {
 			generation := (k+1)*len(history)/n - 1
 			champion := history[generation][side].Best[0].Genome
-			all = append(all, Entrant{Name: fmt.Sprintf("%s-%d", name, generation), Side: side, Genome: champion, Finalist: true})
+			all = append(all, Entrant{Name: FreeName(fmt.Sprintf("%s-%d", name, generation), taken), Side: side, Genome: champion, Finalist: true})
 		}
 	}
 	return all

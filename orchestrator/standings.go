@@ -124,7 +124,7 @@ func (p TournamentPlan) Judged(played []PlayedMatch) (entrant int) {
 	if p.Gauntlet {
 		return 0
 	}
-	return p.best(played, 0)
+	return p.Champion(played, 0)
 }
 
 // numbered is a standing with its entrant's number.

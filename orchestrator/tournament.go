@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 
@@ -93,7 +94,7 @@ func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, b
 	if err != nil {
 		return p, nil, err
 	}
-	if done < p.rounds() {
+	if done < p.Rounds() {
 		pool, err := p.open(ctx, vault)
 		if err != nil {
 			return p, nil, err
@@ -112,13 +113,13 @@ func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, b
 			if played, err = p.round(ctx, pool.pool, book, done, pairs, played); err != nil {
 				return p, nil, err
 			}
-			after("round", done+1, p.rounds())
+			after("round", done+1, p.Rounds())
 		}
-		if done < p.rounds() {
+		if done < p.Rounds() {
 			if played, err = p.round(ctx, pool.pool, book, done, p.seated(done, p.unmet(played)), played); err != nil {
 				return p, nil, err
 			}
-			after("round", done+1, p.rounds())
+			after("round", done+1, p.Rounds())
 		}
 	}
 	return p, played, nil
@@ -138,8 +139,8 @@ func (p TournamentPlan) withFinalists(ctx context.Context, pool *Pool, book Roun
 	return p, book.Enter(p.Record.ID, finalists)
 }
 
-// rounds is one for each seed, and one of the champions against those they never met.
-func (p TournamentPlan) rounds() int {
+// Rounds is one for each seed, and one of the champions against those they never met.
+func (p TournamentPlan) Rounds() int {
 	if slices.ContainsFunc(p.Entrants, func(e Entrant) bool { return e.HeldOut }) {
 		return p.Seeds + 1
 	}
@@ -201,7 +202,7 @@ func (p TournamentPlan) seated(number int, matches []Match) []Match {
 // that no round had.
 func (p TournamentPlan) unmet(played []PlayedMatch) (matches []Match) {
 	for side := range p.Grammars {
-		champion := p.best(played, side)
+		champion := p.Champion(played, side)
 		for i, e := range p.Entrants {
 			if !e.HeldOut || (len(p.Grammars) == 2 && e.Side == side) {
 				continue
@@ -218,9 +219,9 @@ func (p TournamentPlan) unmet(played []PlayedMatch) (matches []Match) {
 	return matches
 }
 
-// best is the entrant of a side with the best mean, the first of equals, as the standings
+// Champion is the entrant of a side with the best mean, the first of equals, as the standings
 // have it: those of the held-out entrants do not count.
-func (p TournamentPlan) best(played []PlayedMatch, side int) int {
+func (p TournamentPlan) Champion(played []PlayedMatch, side int) int {
 	sums, games := make([]float64, len(p.Entrants)), make([]float64, len(p.Entrants))
 	for _, m := range played {
 		if p.unmetIn(m) {
@@ -249,6 +250,16 @@ func (p TournamentPlan) worth(r MatchResult) (blue, red float64) {
 		return r.Blue, r.Red
 	}
 	return r.Score(), 1 - r.Score()
+}
+
+// FreeName is a name that nobody has taken, as like the wanted one as can be, and takes it.
+func FreeName(wanted string, taken map[string]bool) string {
+	name := wanted
+	for n := 2; taken[name]; n++ {
+		name = fmt.Sprintf("%s.%d", wanted, n)
+	}
+	taken[name] = true
+	return name
 }
 
 // seed derives the seed of a round: it belongs to the experiment and its seed.
