@@ -49,10 +49,11 @@ type Promote struct {
 // Coevolve says how two sides are evolved against each other.
 type Coevolve struct {
 	Search    Search `json:"search"`
-	Opponents int    `json:"opponents"` // of the other side's last generation, that each genome meets
-	Archive   int    `json:"archive"`   // of its earlier champions
-	Seeds     int    `json:"seeds"`     // matches with each
-	Finalists int    `json:"finalists"` // champions of each side that play the tournament
+	Opponents int    `json:"opponents"`       // of the other side's last generation, that each genome meets
+	Archive   int    `json:"archive"`         // of its earlier champions
+	Seeds     int    `json:"seeds"`           // matches with each
+	Finalists int    `json:"finalists"`       // champions of each side that play the tournament
+	Drawn     bool   `json:"drawn,omitempty"` // the control: the second side is drawn at random, not evolved
 }
 
 // SideSpec is what plays on one side.
@@ -96,13 +97,14 @@ func LoadTournament(path string) (*TournamentSpec, error) {
 		"evolve": func(n ast.Node, name string) {
 			e := &Coevolve{Search: d.Search, Opponents: 8, Archive: 4, Seeds: 1, Finalists: 8}
 			e.Search.Generations = 30
-			spec := Spec{Search: e.Search}
+			spec, control := Spec{Search: e.Search}, "none"
 			r.object(n, name, map[string]field{
 				"search":    func(n ast.Node, name string) { r.object(n, name, r.searchFields(&spec)) },
 				"opponents": r.integer(&e.Opponents, 1, 10_000), "archive": r.integer(&e.Archive, 0, 10_000),
 				"seeds": r.integer(&e.Seeds, 1, 10_000), "finalists": r.integer(&e.Finalists, 1, 1000),
+				"control": r.oneOf(&control, control, "drawn"),
 			})
-			e.Search, s.Evolve = spec.Search, e
+			e.Search, e.Drawn, s.Evolve = spec.Search, control == "drawn", e
 		},
 		"promotion": func(n ast.Node, name string) {
 			p := &Promote{Alpha: d.Alpha, Effect: d.Effect, Power: d.Power, Cases: 500}
@@ -270,8 +272,11 @@ func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 		r.fault(r.places["sides"], "two sides are evolved against each other, not %d", len(s.Sides))
 	}
 	c := s.Evolve.Search
-	if c.Generations < 1 || c.Budget != 0 || c.Evaluations != 0 || c.Stagnation != 0 || c.Target != nil || c.Control != "none" {
+	if c.Generations < 1 || c.Budget != 0 || c.Evaluations != 0 || c.Stagnation != 0 || c.Target != nil {
 		r.fault(r.places["evolve"], "an evolution of two sides ends after search.generations, 1 or more, and by nothing else")
+	}
+	if c.Control != "none" {
+		r.fault(r.places["control"], "search.control is for runs; the control of two sides is evolve.control: drawn")
 	}
 	for _, line := range split(searchConfig(c, nil, 0).Check()) {
 		r.fault(r.about(line, root), "%s", line)
@@ -347,7 +352,7 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 		}
 	}
 	if e := s.Evolve; e != nil {
-		p.Evolution = &orchestrator.Evolution{Opponents: e.Opponents, Archive: e.Archive, Seeds: e.Seeds, Finalists: e.Finalists}
+		p.Evolution = &orchestrator.Evolution{Opponents: e.Opponents, Archive: e.Archive, Seeds: e.Seeds, Finalists: e.Finalists, Drawn: e.Drawn}
 		for i := range p.Evolution.Search {
 			c := searchConfig(e.Search, p.Grammars[i], 2*s.Seed+uint64(i))
 			c.Moving, c.Best = true, e.Opponents

@@ -123,6 +123,8 @@ func TestTournamentIsTheSame(t *testing.T) {
 		{"swiss", dilemma, func(s *TournamentSpec) { s.Swiss, s.Sides[0].Entrants = true, s.Sides[0].Entrants[1:] }, "round", 6, 5*7 + 5*5, 1 + 20 + 1},
 		// The candidate and the live policy against nine.
 		{"gauntlet", "examples/dilemma/coevolve.yaml", func(s *TournamentSpec) { asGauntlet(s); s.Seeds++ }, "round", 4, 4 * 2 * 9, 1 + 11 + 1},
+		// Blue alone is evolved and has finalists, 3, beside its entrant; red has 3 entrants.
+		{"drawn", "examples/dilemma/coevolve.yaml", func(s *TournamentSpec) { s.Evolve.Drawn = true }, "generation", 3, 2*4*3 + 2*6, 1 + 13 + 2*4 + 1},
 		// 1 and 3 entrants, 3 finalists a side, 6 held out, 4 generations of two sides.
 		{"coevolve", "examples/dilemma/coevolve.yaml", func(*TournamentSpec) {}, "generation", 3, 2*4*6 + 2*6, 1 + 16 + 2*4 + 1},
 	} {
@@ -183,7 +185,7 @@ func TestTournamentIsTheSame(t *testing.T) {
 					t.Errorf("differing ends:\n%+v\n%+v", e.standings, ends[0].standings)
 				}
 			}
-			for _, m := range []int{0, 40, c.matches - 1} {
+			for _, m := range []int{0, c.matches / 2, c.matches - 1} {
 				r, err := l.Replay(t.Context(), run, m, Options{})
 				if err != nil || !r.Same || len(r.Notes) != 200 {
 					t.Errorf("replay of %d: %+v, %v", m, r, err)
@@ -372,6 +374,8 @@ func TestTournamentFaults(t *testing.T) {
 	})
 	wantFaults(t, "examples/dilemma/coevolve.yaml", []mistake{
 		{"matches:\n", "matches:\n  pairing: swiss\n", "pairing swiss is for one side"},
+		{"  opponents: 8", "  control: random\n  opponents: 8", "control must be one of none, drawn"},
+		{"    islands: 2", "    control: random", "the control of two sides is evolve.control: drawn"},
 		{"mode: coevolve", "mode: gauntlet", "mode coevolve and the key evolve go together"},
 	})
 	wantFaults(t, dilemma, []mistake{

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	v1 "math/rand"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -24,6 +25,10 @@ type Evolution struct {
 	Archive   int          // of the other side's earlier champions
 	Seeds     int          // matches with each
 	Finalists int          // champions of each side that enter the tournament
+	// Drawn says that the second side is not evolved: the first meets as many opponents as
+	// else, drawn from the second's grammar anew in each generation (the control without
+	// parasites: Hillis 1990, "Co-evolving parasites improve simulated evolution").
+	Drawn bool
 }
 
 // Generations are the states of both sides after each generation so far.
@@ -45,7 +50,7 @@ type evolving struct {
 func (p TournamentPlan) evolve(ctx context.Context, pool *Pool, book Rounds, history Generations, after func(generation, of int)) (Generations, error) {
 	e := &evolving{TournamentPlan: p, pool: pool, book: book, history: history, next: make(chan struct{})}
 	g, ctx := errgroup.WithContext(ctx)
-	for side := range 2 {
+	for side := range p.evolved() {
 		var from *ga.State
 		if len(history) > 0 {
 			from = history[len(history)-1][side]
@@ -67,10 +72,22 @@ func (p TournamentPlan) evolve(ctx context.Context, pool *Pool, book Rounds, his
 	return e.history, err
 }
 
-// meet waits until both sides have ended the generation. The second records it.
+// evolved is how many sides are, from the first.
+func (p TournamentPlan) evolved() int {
+	if p.Evolution.Drawn {
+		return 1
+	}
+	return 2
+}
+
+// meet waits until both sides have ended the generation. The second records it; of one
+// that is not evolved there is nothing but the number.
 func (e *evolving) meet(ctx context.Context, side int, s *ga.State) error {
 	e.mu.Lock()
 	e.arrived[side] = s
+	if e.Evolution.Drawn {
+		e.arrived[1] = &ga.State{Generation: s.Generation}
+	}
 	next := e.next
 	if e.arrived[1-side] == nil {
 		e.mu.Unlock()
@@ -176,6 +193,9 @@ func (e sideOf) own(r MatchResult) MatchResult {
 // best and some others of the other side's generation before, and some champions of
 // earlier ones. e.mu is held, or nobody else runs.
 func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
+	if e.Evolution.Drawn {
+		return e.drawn(generation)
+	}
 	if generation == 0 {
 		for _, n := range e.playing(1 - side) {
 			all = append(all, e.Entrants[n].Genome)
@@ -204,6 +224,27 @@ func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
 	return all
 }
 
+// drawn are random opponents of the first side, as many as an evolved side would put up.
+func (e *evolving) drawn(generation int) (all []*population.Genome) {
+	count := len(e.playing(1))
+	if generation > 0 {
+		count = e.Evolution.Opponents + min(e.Evolution.Archive, generation-1)
+	}
+	rng := v1.New(v1.NewSource(int64(derived("drawn/%s/%d/%d", e.Record.SpecHash, e.Record.Seed, generation) >> 1)))
+	seen := map[string]bool{}
+	for try := 0; len(all) < count; try++ {
+		g := e.Grammars[1].Random(rng)
+		if !seen[g.Hash()] || try >= drawTries*count { // a small grammar has no more
+			seen[g.Hash()] = true
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// drawTries is how many genomes may be drawn for an opponent that the others are not.
+const drawTries = 5
+
 func (p TournamentPlan) generator(purpose string, side, generation int) *rand.Rand {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%d/%d", purpose, p.Record.SpecHash, p.Record.Seed, side, generation))
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:16])))
@@ -222,7 +263,7 @@ func (p TournamentPlan) finalists(history Generations) (all []Entrant) {
 	for _, e := range p.Entrants {
 		taken[e.Name] = true
 	}
-	for side, name := range p.SideNames {
+	for side, name := range p.SideNames[:p.evolved()] {
 		for k := range n {
 			generation := (k+1)*len(history)/n - 1
 			champion := history[generation][side].Best[0].Genome
