@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"jird/experiments/ledger"
 	"jird/orchestrator"
 	"jird/snapshots/sexpr"
 )
@@ -169,6 +170,38 @@ func (l *Lab) Standings(id string) (*orchestrator.Standings, error) {
 		err = l.addDecision(s)
 	}
 	return s, err
+}
+
+// Tournaments lists all tournaments, oldest first. One that is not done, and that no
+// process carries out, is interrupted.
+func (l *Lab) Tournaments() ([]ledger.TournamentInfo, error) {
+	all, err := l.Ledger.Tournaments()
+	for k := range all {
+		if err == nil {
+			err = l.complement(&all[k])
+		}
+	}
+	return all, err
+}
+
+func (l *Lab) complement(i *ledger.TournamentInfo) error {
+	p, _, err := l.tournament(i.Run)
+	if err != nil {
+		return err
+	}
+	if i.RoundsOf = p.Rounds(); p.Evolution != nil {
+		i.GenerationsOf = p.Evolution.Search[0].Generations
+	}
+	if i.Rounds == i.RoundsOf && (p.Promotion == nil || i.Promoted != nil) {
+		i.Status = orchestrator.RunDone
+		return nil
+	}
+	i.Status = orchestrator.RunInterrupted
+	locked, err := l.locked(i.Run)
+	if locked {
+		i.Status = orchestrator.RunRunning
+	}
+	return err
 }
 
 // IsTournament tells whether the ledger knows a tournament of that id.

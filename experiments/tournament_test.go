@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"jird/experiments/examples"
+	"jird/experiments/ledger"
 	"jird/orchestrator"
 	"jird/snapshots/sexpr"
 )
@@ -192,6 +193,43 @@ func TestTournamentIsTheSame(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A list of tournaments says how far each is, its evolution too, and whether somebody
+// carries it out.
+func TestTournamentsAreListed(t *testing.T) {
+	l := emptyLab(t)
+	s := small(changed(t, "dilemma", "coevolve.yaml"))
+	list := func() (i ledger.TournamentInfo) { // another goroutine asks too
+		all, err := l.Tournaments()
+		if err != nil || len(all) != 1 {
+			t.Errorf("%+v, %v", all, err)
+			return i
+		}
+		return all[0]
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := l.Tournament(ctx, s, Options{Shadows: 4}, func(what string, n, _ int) {
+		if what == "generation" && n == 2 {
+			if i := list(); i.Status != orchestrator.RunRunning || i.Generations != 2 || i.GenerationsOf != 5 || i.Rounds != 0 || i.RoundsOf != 3 {
+				t.Errorf("under way: %+v", i)
+			}
+			cancel()
+		}
+	}); err == nil {
+		t.Fatal("it was not interrupted")
+	}
+	i := list()
+	if i.Status != orchestrator.RunInterrupted || i.Generations >= 5 || i.Promoted != nil {
+		t.Errorf("interrupted: %+v", i)
+	}
+	ended, err := l.ResumeTournament(t.Context(), i.Run, Options{Shadows: 4}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := list(); i.Status != orchestrator.RunDone || i.Generations != 5 || i.Rounds != 3 || i.Matches != ended.Matches || i.Promoted == nil || *i.Promoted != *ended.Promoted || i.Reason != ended.Reason {
+		t.Errorf("done: %+v", i)
 	}
 }
 
