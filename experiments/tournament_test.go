@@ -412,7 +412,7 @@ func TestTournamentFaults(t *testing.T) {
 	})
 	wantFaults(t, "examples/dilemma/coevolve.yaml", []mistake{
 		{"matches:\n", "matches:\n  pairing: swiss\n", "pairing swiss is for one side"},
-		{"  opponents: 8", "  control: random\n  opponents: 8", "control must be one of none, drawn"},
+		{"control: none", "control: random", "control must be one of none, drawn"},
 		{"    islands: 2", "    control: random", "the control of two sides is evolve.control: drawn"},
 		{"mode: coevolve", "mode: gauntlet", "mode coevolve and the key evolve go together"},
 	})

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"math"
+	v1 "math/rand"
 	"slices"
 	"testing"
 	"time"
@@ -161,6 +162,49 @@ func TestOpponents(t *testing.T) {
 	for range 3 {
 		if !slices.Equal(e.opponents(0, 3), of[0]) || !slices.Equal(e.opponents(1, 3), of[1]) {
 			t.Error("not the same opponents again")
+		}
+	}
+}
+
+// Opponents are cases: who beats one that nobody else beats, and loses to the rest, is
+// drawn again and again by lexicase, and lost by the mean, though that opponent counts
+// for more there.
+func TestOpponentsAreCases(t *testing.T) {
+	const opponents, specialist = 6, 3
+	e := sideOf{&evolving{TournamentPlan: TournamentPlan{Rank: ByWins, Evolution: &Evolution{Seeds: 1}}}, 0}
+	var results []MatchResult
+	four := genomes(t, "x", "(+ x 1)", "(+ x 2)", "(* x 7)")
+	for g := range four {
+		for o := range opponents {
+			r := MatchResult{Verdict: Played, Red: 1}
+			if (g == specialist) == (o == opponents-1) && o != g { // each other loses one of the rest
+				r.Blue, r.Red = 1, 0
+			}
+			results = append(results, r)
+		}
+	}
+	var cohort []population.Measured
+	for i, o := range e.shared(results, len(four), opponents) {
+		cohort = append(cohort, population.Measured{Genome: four[i], Outcome: o})
+	}
+	for name, c := range map[string]struct {
+		selected population.Selector
+		survives bool
+	}{
+		"lexicase":         {population.Lexicase(cohort), true},
+		"epsilon-lexicase": {population.EpsilonLexicase(cohort), true},
+		"tournament":       {population.Tournament(cohort, 8), false},
+	} {
+		drawn := 0
+		rng := v1.New(v1.NewSource(1))
+		for range 600 {
+			if c.selected(rng) == specialist {
+				drawn++
+			}
+		}
+		// Its one case comes first in one order of six.
+		if c.survives && (drawn < 70 || drawn > 130) || !c.survives && drawn > 0 {
+			t.Errorf("%s draws the specialist %d times of 600", name, drawn)
 		}
 	}
 }
