@@ -6,9 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
+	"jird/experiments/ledger"
 	"jird/orchestrator"
 	"jird/population"
 	"jird/snapshots/sexpr"
@@ -16,19 +16,22 @@ import (
 
 // Tournament plays a new tournament of a spec, and returns how it ended.
 func (l *Lab) Tournament(ctx context.Context, s *TournamentSpec, o Options, after func(what string, n, of int)) (*orchestrator.Standings, error) {
-	p, err := s.Plan()
-	if err != nil {
-		return nil, err
-	}
-	if err := l.completeTournament(ctx, &p, s.Runtime, o); err != nil {
-		return nil, err
-	}
 	agent, err := l.Agent(&Spec{Name: s.Name, Agent: s.Agent, place: s.place})
 	if err != nil {
 		return nil, err
 	}
 	image, err := l.Vault.Get(agent)
 	if err != nil {
+		return nil, err
+	}
+	if s, err = l.resolved(s, image); err != nil {
+		return nil, err
+	}
+	p, err := s.Plan()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.completeTournament(ctx, &p, s.Runtime, o); err != nil {
 		return nil, err
 	}
 	r := orchestrator.TournamentRecord{Name: s.Name, Agent: string(agent), Evaluator: orchestrator.MatchEvaluator(image), Runtime: p.Sandbox.Runtime.String(), Seed: s.Seed}
@@ -80,23 +83,22 @@ func (l *Lab) play(ctx context.Context, p orchestrator.TournamentPlan, after fun
 	if err != nil {
 		return nil, err
 	}
-	if err := l.decideChampion(ctx, p, s); err != nil {
+	if err := l.decideChampion(ctx, p, played, s); err != nil {
 		return nil, err
 	}
 	s.Seconds = time.Since(began).Seconds()
 	return s, nil
 }
 
-// decideChampion hands the first side's champion over, if the tournament says so, and
-// puts into the standings what came of it.
-func (l *Lab) decideChampion(ctx context.Context, p orchestrator.TournamentPlan, s *orchestrator.Standings) error {
+// decideChampion hands the first side's champion or the gauntlet's candidate over, if the
+// tournament says so, and puts into the standings what came of it.
+func (l *Lab) decideChampion(ctx context.Context, p orchestrator.TournamentPlan, played []orchestrator.PlayedMatch, s *orchestrator.Standings) error {
 	if p.Promotion == nil {
 		return nil
 	}
 	if e, err := l.Ledger.Explain(p.Record.ID, 1); err != nil || e.Decided == nil {
-		i := slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == s.Champion.Name })
-		champion := p.Entrants[i].Code.(*population.Genome) // no other can be promoted
-		if err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), champion); err != nil {
+		judged := p.Entrants[p.Judged(played)].Code.(*population.Genome) // no other can be promoted
+		if err := orchestrator.Gauntlet(ctx, p, l.deps(Options{}), judged); err != nil {
 			return err
 		}
 	}
@@ -170,6 +172,38 @@ func (l *Lab) Standings(id string) (*orchestrator.Standings, error) {
 		err = l.addDecision(s)
 	}
 	return s, err
+}
+
+// Tournaments lists all tournaments, oldest first. One that is not done, and that no
+// process carries out, is interrupted.
+func (l *Lab) Tournaments() ([]ledger.TournamentInfo, error) {
+	all, err := l.Ledger.Tournaments()
+	for k := range all {
+		if err == nil {
+			err = l.complement(&all[k])
+		}
+	}
+	return all, err
+}
+
+func (l *Lab) complement(i *ledger.TournamentInfo) error {
+	p, _, err := l.tournament(i.Run)
+	if err != nil {
+		return err
+	}
+	if i.RoundsOf = p.Rounds(); p.Evolution != nil {
+		i.GenerationsOf = p.Evolution.Search[0].Generations
+	}
+	if i.Rounds == i.RoundsOf && (p.Promotion == nil || i.Promoted != nil) {
+		i.Status = orchestrator.RunDone
+		return nil
+	}
+	i.Status = orchestrator.RunInterrupted
+	locked, err := l.locked(i.Run)
+	if locked {
+		i.Status = orchestrator.RunRunning
+	}
+	return err
 }
 
 // IsTournament tells whether the ledger knows a tournament of that id.

@@ -26,6 +26,7 @@ type TournamentSpec struct {
 	Mode    string     `json:"mode"`
 	Rank    string     `json:"rank"`
 	Sides   []SideSpec `json:"sides"`
+	Swiss   bool       `json:"swiss,omitempty"` // else round-robin, as in all specs before there was a choice
 	Seeds   int        `json:"seeds"`
 	Best    float64    `json:"best"`      // points that no match can exceed; 0: not said
 	Evolve  *Coevolve  `json:"evolve"`    // of mode coevolve, else null
@@ -49,10 +50,11 @@ type Promote struct {
 // Coevolve says how two sides are evolved against each other.
 type Coevolve struct {
 	Search    Search `json:"search"`
-	Opponents int    `json:"opponents"` // of the other side's last generation, that each genome meets
-	Archive   int    `json:"archive"`   // of its earlier champions
-	Seeds     int    `json:"seeds"`     // matches with each
-	Finalists int    `json:"finalists"` // champions of each side that play the tournament
+	Opponents int    `json:"opponents"`       // of the other side's last generation, that each genome meets
+	Archive   int    `json:"archive"`         // of its earlier champions
+	Seeds     int    `json:"seeds"`           // matches with each
+	Finalists int    `json:"finalists"`       // champions of each side that play the tournament
+	Drawn     bool   `json:"drawn,omitempty"` // the control: the second side is drawn at random, not evolved
 }
 
 // SideSpec is what plays on one side. An open side's entrants are any Scheme, so it has
@@ -65,12 +67,16 @@ type SideSpec struct {
 	Entrants []EntrantSpec `json:"entrants"`
 	Finals   []EntrantSpec `json:"finals,omitempty"` // entrants who have no part in the evolution
 	HeldOut  []EntrantSpec `json:"held_out"`
+
+	archives []earlier // whose genomes enter too
 }
 
 // EntrantSpec is named code; Source is its canonical definitions.
 type EntrantSpec struct {
 	Name   string `json:"name"`
 	Source string `json:"source"`
+
+	from *earlier // where the source is to be taken from; nil: it is here
 }
 
 // LoadTournament reads a tournament's file. The error is a *SpecError with all faults.
@@ -84,22 +90,25 @@ func LoadTournament(path string) (*TournamentSpec, error) {
 	r.object(root, "the tournament", map[string]field{
 		"name": r.text(&s.Name), "runtime": r.oneOf(&s.Runtime, "auto", "gambit", "gerbil"),
 		"agent": r.agent(&s.Agent, &s.place), "seed": r.seed(&s.Seed, 1<<62),
-		"mode": r.oneOf(&s.Mode, "roster", "coevolve"), "best": r.real(&s.Best, 0, 1e9), "rank": r.oneOf(&s.Rank, orchestrator.ByPoints, orchestrator.ByWins),
+		"mode": r.oneOf(&s.Mode, "roster", "coevolve", "gauntlet"), "best": r.real(&s.Best, 0, 1e9), "rank": r.oneOf(&s.Rank, orchestrator.ByPoints, orchestrator.ByWins),
 		"shadows": r.integer(&s.Shadows, 1, 100_000),
 		"limits":  func(n ast.Node, name string) { r.object(n, name, r.limitFields(&s.Limits)) },
 		"matches": func(n ast.Node, name string) {
-			r.object(n, name, map[string]field{"seeds": r.integer(&s.Seeds, 1, 100_000)})
+			pairing := "round-robin"
+			r.object(n, name, map[string]field{"seeds": r.integer(&s.Seeds, 1, 100_000), "pairing": r.oneOf(&pairing, pairing, "swiss")})
+			s.Swiss = pairing == "swiss"
 		},
 		"evolve": func(n ast.Node, name string) {
 			e := &Coevolve{Search: d.Search, Opponents: 8, Archive: 4, Seeds: 1, Finalists: 8}
 			e.Search.Generations = 30
-			spec := Spec{Search: e.Search}
+			spec, control := Spec{Search: e.Search}, "none"
 			r.object(n, name, map[string]field{
 				"search":    func(n ast.Node, name string) { r.object(n, name, r.searchFields(&spec)) },
 				"opponents": r.integer(&e.Opponents, 1, 10_000), "archive": r.integer(&e.Archive, 0, 10_000),
 				"seeds": r.integer(&e.Seeds, 1, 10_000), "finalists": r.integer(&e.Finalists, 1, 1000),
+				"control": r.oneOf(&control, control, "drawn"),
 			})
-			e.Search, s.Evolve = spec.Search, e
+			e.Search, e.Drawn, s.Evolve = spec.Search, control == "drawn", e
 		},
 		"promotion": func(n ast.Node, name string) {
 			p := &Promote{Alpha: d.Alpha, Effect: d.Effect, Power: d.Power, Cases: 500}
@@ -133,6 +142,7 @@ func (r *reader) side(p pair) SideSpec {
 	fields := r.evolveFields(&s.Evolve)
 	fields["grammar"] = func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) }
 	fields["entrants"], fields["finals"], fields["held-out"] = later, later, later
+	fields["archive"] = r.archives(&s.archives)
 	ofGrammar := r.noted(fields, "file", "definitions", "grammar")
 	trust := "grammar"
 	fields["trust"] = r.oneOf(&trust, "grammar", "open")
@@ -146,31 +156,31 @@ func (r *reader) side(p pair) SideSpec {
 	if len(r.faults) > before {
 		return s
 	}
-	if s.Open {
-		s.Entrants, s.HeldOut = r.entrants(entrants["entrants"], "entrants", openSource), r.entrants(entrants["held-out"], "held-out", openSource)
-		return s
-	}
-	grammar, err := grammarFrom(s.Evolve, s.Grammar)
-	if err == nil {
-		err = grammar.Check()
-	}
+	read, err := s.reading()
 	if err != nil {
 		for _, line := range split(err) {
 			r.fault(r.about(line, p.node), "%s", line)
 		}
 		return s
 	}
-	source := func(text []byte) (string, error) {
-		g, err := grammar.Parse(text)
-		if err != nil {
-			return "", err
-		}
-		return g.Source(), nil
-	}
-	s.Entrants = r.entrants(entrants["entrants"], "entrants", source)
-	s.Finals = r.entrants(entrants["finals"], "finals", source)
-	s.HeldOut = r.entrants(entrants["held-out"], "held-out", source)
+	s.Entrants = r.entrants(entrants["entrants"], "entrants", read)
+	s.Finals = r.entrants(entrants["finals"], "finals", read)
+	s.HeldOut = r.entrants(entrants["held-out"], "held-out", read)
 	return s
+}
+
+// reading reads what an entrant of a side is written as.
+type reading func(text []byte) (orchestrator.Code, error)
+
+func (s SideSpec) reading() (reading, error) {
+	if s.Open {
+		return func(text []byte) (orchestrator.Code, error) { return orchestrator.ReadScheme(text) }, nil
+	}
+	grammar, err := s.grammar()
+	if err == nil {
+		err = grammar.Check()
+	}
+	return func(text []byte) (orchestrator.Code, error) { return grammar.Parse(text) }, err
 }
 
 // noted makes some of the fields note where they stand, as they are read.
@@ -186,17 +196,24 @@ func (r *reader) noted(fields map[string]field, keys ...string) map[string]ast.N
 	return at
 }
 
-// openSource is the canonical source of an entrant of an open side.
-func openSource(text []byte) (string, error) {
-	code, err := orchestrator.ReadScheme(text)
-	if err != nil {
-		return "", err
+// archives reads one id of a tournament, or a list of them.
+func (r *reader) archives(to *[]earlier) field {
+	one := func(n ast.Node) {
+		from := earlier{kind: "tournament", place: r.at(n)}
+		r.text(&from.id)(n, "archive")
+		*to = append(*to, from)
 	}
-	return code.Source(), nil
+	return func(n ast.Node, name string) {
+		if _, many := n.(*ast.SequenceNode); many {
+			r.list(one)(n, name)
+		} else {
+			one(n)
+		}
+	}
 }
 
-// entrants reads who plays. source gives what is written its canonical form.
-func (r *reader) entrants(n ast.Node, name string, source func(text []byte) (string, error)) (all []EntrantSpec) {
+// entrants reads who plays.
+func (r *reader) entrants(n ast.Node, name string, read reading) (all []EntrantSpec) {
 	if n == nil {
 		return nil
 	}
@@ -204,6 +221,10 @@ func (r *reader) entrants(n ast.Node, name string, source func(text []byte) (str
 		var text, path string
 		before := len(r.faults)
 		if r.text(&text)(p.value, p.key); len(r.faults) > before {
+			continue
+		}
+		if kind, id, found := strings.Cut(text, " "); found && (kind == "run" || kind == "tournament") {
+			all = append(all, EntrantSpec{Name: p.key, from: &earlier{kind, strings.TrimSpace(id), r.at(p.value)}})
 			continue
 		}
 		if file, found := strings.CutPrefix(text, "file "); found {
@@ -218,12 +239,12 @@ func (r *reader) entrants(n ast.Node, name string, source func(text []byte) (str
 			}
 			text = string(data)
 		}
-		canonical, err := source([]byte(text))
+		code, err := read([]byte(text))
 		if err != nil {
 			r.fault(p.value, "%s: %v", cmp.Or(path, p.key), err)
 			continue
 		}
-		all = append(all, EntrantSpec{p.key, canonical})
+		all = append(all, EntrantSpec{Name: p.key, Source: code.Source()})
 	}
 	return all
 }
@@ -249,7 +270,7 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 	}
 	names := map[string]bool{}
 	for _, side := range s.Sides {
-		if least, n := 3-len(s.Sides), len(side.Entrants)+len(side.Finals); n < least {
+		if least, n := 3-len(s.Sides), len(side.Entrants)+len(side.Finals); s.Mode != "gauntlet" && len(side.archives) == 0 && n < least {
 			r.fault(r.places["sides"], "side %s has %d entrants; it takes %d or more for a match", side.Name, n, least)
 		}
 		for _, e := range slices.Concat(side.Entrants, side.Finals, side.HeldOut) {
@@ -262,11 +283,23 @@ func (r *reader) completeTournament(root ast.Node, s *TournamentSpec) {
 	if (s.Promote != nil || s.Mode == "coevolve") && s.Rank == orchestrator.ByPoints && s.Best <= 0 {
 		r.fault(root, "best is missing: the points that no match can exceed, above zero")
 	}
-	if s.Promote != nil {
+	if s.Mode == "gauntlet" {
+		r.completeGauntlet(s, names)
+	}
+	if s.Promote != nil && s.Mode != "gauntlet" {
 		r.completePromotion(s)
+	}
+	if s.Swiss && len(s.Sides) != 1 {
+		r.fault(r.places["pairing"], "pairing swiss is for one side, in which anybody may meet anybody; two sides meet round-robin")
+	}
+	if s.Swiss && s.Seeds < LeastSwiss {
+		r.fault(r.places["seeds"], "swiss takes %d rounds or more: after one, standing is luck", LeastSwiss)
 	}
 	r.completeEvolve(root, s)
 }
+
+// LeastSwiss are the fewest rounds by Swiss: in one, somebody may sit out and have no match.
+const LeastSwiss = 2
 
 func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 	if (s.Mode == "coevolve") != (s.Evolve != nil) {
@@ -285,11 +318,36 @@ func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 		r.fault(r.places["sides"], "two sides are evolved against each other, not %d", len(s.Sides))
 	}
 	c := s.Evolve.Search
-	if c.Generations < 1 || c.Budget != 0 || c.Evaluations != 0 || c.Stagnation != 0 || c.Target != nil || c.Control != "none" {
+	if c.Generations < 1 || c.Budget != 0 || c.Evaluations != 0 || c.Stagnation != 0 || c.Target != nil {
 		r.fault(r.places["evolve"], "an evolution of two sides ends after search.generations, 1 or more, and by nothing else")
+	}
+	if c.Control != "none" {
+		r.fault(r.places["control"], "search.control is for runs; the control of two sides is evolve.control: drawn")
 	}
 	for _, line := range split(searchConfig(c, nil, 0).Check()) {
 		r.fault(r.about(line, root), "%s", line)
+	}
+}
+
+// completeGauntlet checks that there is one candidate, a live policy and an archive.
+func (r *reader) completeGauntlet(s *TournamentSpec, names map[string]bool) {
+	at := r.places["sides"]
+	if len(s.Sides) != 2 {
+		r.fault(at, "a gauntlet has two sides, the candidate's and the archive's, not %d", len(s.Sides))
+		return
+	}
+	candidate, archive := s.Sides[0], s.Sides[1]
+	if len(candidate.Entrants) != 1 || len(candidate.HeldOut)+len(candidate.archives) > 0 {
+		r.fault(at, "side %s has %d entrants, %d held out and %d archives; in a gauntlet the first side has one entrant, the candidate", candidate.Name, len(candidate.Entrants), len(candidate.HeldOut), len(candidate.archives))
+	}
+	if candidate.Evolve.File == "" {
+		r.fault(at, "side %s has no file; say where the live policy stands, which the candidate is compared with", candidate.Name)
+	}
+	if len(archive.Entrants)+len(archive.HeldOut)+len(archive.archives) == 0 {
+		r.fault(at, "side %s is empty; name the archive that candidate and live policy play", archive.Name)
+	}
+	if names[liveName] {
+		r.fault(at, "an entrant is called %s, as the live policy is in a gauntlet; give it another name", liveName)
 	}
 }
 
@@ -326,7 +384,7 @@ func (s SideSpec) grammar() (*population.Grammar, error) {
 // Plan makes the spec a plan, but for its record, its workers and the runtime.
 func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 	p = orchestrator.TournamentPlan{
-		Seeds: s.Seeds, Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
+		Seeds: s.Seeds, Swiss: s.Swiss, Gauntlet: s.Mode == "gauntlet", Rank: s.Rank, Best: s.Best, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
 		Sandbox: s.Limits.sandbox(),
 	}
 	if s.Promote != nil {
@@ -347,11 +405,12 @@ func (s *TournamentSpec) Plan() (p orchestrator.TournamentPlan, err error) {
 			if err != nil {
 				return p, fmt.Errorf("entrant %s: %w", e.Name, err)
 			}
-			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, Late: k >= first, HeldOut: k >= first+len(side.Finals), Code: code})
+			late, heldOut := k >= first, k >= first+len(side.Finals) && !p.Gauntlet
+			p.Entrants = append(p.Entrants, orchestrator.Entrant{Name: e.Name, Side: i, Late: late, HeldOut: heldOut, Code: code})
 		}
 	}
 	if e := s.Evolve; e != nil {
-		p.Evolution = &orchestrator.Evolution{Opponents: e.Opponents, Archive: e.Archive, Seeds: e.Seeds, Finalists: e.Finalists}
+		p.Evolution = &orchestrator.Evolution{Opponents: e.Opponents, Archive: e.Archive, Seeds: e.Seeds, Finalists: e.Finalists, Drawn: e.Drawn}
 		for i := range p.Evolution.Search {
 			c := searchConfig(e.Search, p.Grammars[i], 2*s.Seed+uint64(i))
 			c.Moving, c.Best = true, e.Opponents

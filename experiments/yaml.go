@@ -25,11 +25,13 @@ type Fault struct {
 	Msg          string
 }
 
-func (f Fault) String() string {
+func (f Fault) String() string { return f.where() + ": " + f.Msg }
+
+func (f Fault) where() string {
 	if f.Line == 0 {
-		return f.File + ": " + f.Msg
+		return f.File
 	}
-	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Msg)
+	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
 }
 
 // SpecError is everything that is wrong with a spec, at once.
@@ -52,11 +54,18 @@ type reader struct {
 }
 
 func (r *reader) fault(n ast.Node, format string, args ...any) {
-	f := Fault{File: r.file, Msg: fmt.Sprintf(format, args...)}
+	f := r.at(n)
+	f.Msg = fmt.Sprintf(format, args...)
+	r.faults = append(r.faults, f)
+}
+
+// at is the place of a node.
+func (r *reader) at(n ast.Node) Fault {
+	f := Fault{File: r.file}
 	if n = start(n); n != nil && n.GetToken() != nil {
 		f.Line, f.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
 	}
-	r.faults = append(r.faults, f)
+	return f
 }
 
 // start is where a node begins: the parser puts a mapping at its first colon.

@@ -50,6 +50,15 @@ func ReadAgent(im *snapshots.Image, grammar *population.Grammar, evolved string)
 	return a, nil
 }
 
+// Policy is the policy that an image's evolvable file holds.
+func Policy(im *snapshots.Image, grammar *population.Grammar, evolved string) (*population.Genome, error) {
+	a, err := readPolicy(im, grammar, evolved)
+	if err != nil {
+		return nil, err
+	}
+	return a.Incumbent, nil
+}
+
 // readPolicy takes an image's evolvable file apart.
 func readPolicy(im *snapshots.Image, grammar *population.Grammar, evolved string) (*Agent, error) {
 	a := &Agent{Image: im, Evolved: evolved}

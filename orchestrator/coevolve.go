@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	legacy "math/rand" // eaopt's, and so population's
+	v1 "math/rand" // eaopt's, and so population's
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -25,6 +25,10 @@ type Evolution struct {
 	Archive   int          // of the other side's earlier champions
 	Seeds     int          // matches with each
 	Finalists int          // champions of each side that enter the tournament
+	// Drawn says that the second side is not evolved: the first meets as many opponents as
+	// else, drawn from the second's grammar anew in each generation (the control without
+	// parasites: Hillis 1990, "Co-evolving parasites improve simulated evolution").
+	Drawn bool
 }
 
 // Generations are the states of both sides after each generation so far.
@@ -46,7 +50,7 @@ type evolving struct {
 func (p TournamentPlan) evolve(ctx context.Context, court Court, book Rounds, history Generations, after func(generation, of int)) (Generations, error) {
 	e := &evolving{TournamentPlan: p, court: court, book: book, history: history, next: make(chan struct{})}
 	g, ctx := errgroup.WithContext(ctx)
-	for side := range 2 {
+	for side := range p.evolved() {
 		var from *ga.State
 		if len(history) > 0 {
 			from = history[len(history)-1][side]
@@ -68,10 +72,22 @@ func (p TournamentPlan) evolve(ctx context.Context, court Court, book Rounds, hi
 	return e.history, err
 }
 
-// meet waits until both sides have ended the generation. The second records it.
+// evolved is how many sides are, from the first.
+func (p TournamentPlan) evolved() int {
+	if p.Evolution.Drawn {
+		return 1
+	}
+	return 2
+}
+
+// meet waits until both sides have ended the generation. The second records it; of one
+// that is not evolved there is nothing but the number.
 func (e *evolving) meet(ctx context.Context, side int, s *ga.State) error {
 	e.mu.Lock()
 	e.arrived[side] = s
+	if e.Evolution.Drawn {
+		e.arrived[1] = &ga.State{Generation: s.Generation}
+	}
 	next := e.next
 	if e.arrived[1-side] == nil {
 		e.mu.Unlock()
@@ -170,12 +186,17 @@ func (e sideOf) own(r MatchResult) MatchResult {
 	return r
 }
 
-// opponents are whom a side meets in a generation: in the first the entrants, or some
-// drawn at random where there are none, later the best and some others of the other side's generation before, and some champions of
-// earlier ones. e.mu is held, or nobody else runs.
+// opponents are whom a side meets in a generation: in the first the entrants, later the
+// best and some others of the other side's generation before, and some champions of
+// earlier ones; as a control, as many that are drawn. e.mu is held, or nobody else runs.
 func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
-	if generation == 0 {
-		return e.firstOpponents(side)
+	switch {
+	case generation == 0 && !e.Evolution.Drawn:
+		return e.firstOpponents(1 - side)
+	case generation == 0:
+		return e.drawn(1-side, 0, len(e.firstOpponents(1-side)))
+	case e.Evolution.Drawn:
+		return e.drawn(1-side, generation, e.Evolution.Opponents+min(e.Evolution.Archive, generation-1))
 	}
 	seen := map[string]bool{}
 	add := func(g *population.Genome, most int) {
@@ -199,26 +220,35 @@ func (e *evolving) opponents(side, generation int) (all []*population.Genome) {
 	return all
 }
 
+// firstOpponents are a side's entrants, or some of its genomes where it has none.
 func (e *evolving) firstOpponents(side int) (all []*population.Genome) {
 	for _, entrant := range e.Entrants {
-		if entrant.Side != side && !entrant.Late {
+		if entrant.Side == side && !entrant.Late {
 			all = append(all, entrant.Code.(*population.Genome))
 		}
 	}
-	if len(all) > 0 {
-		return all
+	if len(all) == 0 {
+		return e.drawn(side, 0, e.Evolution.Opponents)
 	}
-	return e.drawn(1-side, 0, e.Evolution.Opponents)
+	return all
 }
 
 // drawn are genomes of a side that nothing was bred from.
 func (e *evolving) drawn(side, generation, count int) (all []*population.Genome) {
-	rng := legacy.New(legacy.NewSource(int64(e.generator("drawn", side, generation).Uint64() >> 1)))
-	for range count {
-		all = append(all, e.Grammars[side].Random(rng))
+	rng := v1.New(v1.NewSource(int64(derived("drawn/%s/%d/%d/%d", e.Record.SpecHash, e.Record.Seed, side, generation) >> 1)))
+	seen := map[string]bool{}
+	for try := 0; len(all) < count; try++ {
+		g := e.Grammars[side].Random(rng)
+		if !seen[g.Hash()] || try >= drawTries*count { // a small grammar has no more
+			seen[g.Hash()] = true
+			all = append(all, g)
+		}
 	}
 	return all
 }
+
+// drawTries is how many genomes may be drawn for an opponent that the others are not.
+const drawTries = 5
 
 func (p TournamentPlan) generator(purpose string, side, generation int) *rand.Rand {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d/%d/%d", purpose, p.Record.SpecHash, p.Record.Seed, side, generation))
@@ -234,11 +264,15 @@ func (p TournamentPlan) evolutionSeed(generation, n int) uint64 {
 // the name of their side and generation.
 func (p TournamentPlan) finalists(history Generations) (all []Entrant) {
 	n := min(p.Evolution.Finalists, len(history))
-	for side, name := range p.SideNames {
+	taken := map[string]bool{}
+	for _, e := range p.Entrants {
+		taken[e.Name] = true
+	}
+	for side, name := range p.SideNames[:p.evolved()] {
 		for k := range n {
 			generation := (k+1)*len(history)/n - 1
 			champion := history[generation][side].Best[0].Genome
-			all = append(all, Entrant{Name: fmt.Sprintf("%s-%d", name, generation), Side: side, Code: champion, Finalist: true})
+			all = append(all, Entrant{Name: FreeName(fmt.Sprintf("%s-%d", name, generation), taken), Side: side, Code: champion, Finalist: true})
 		}
 	}
 	return all

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"math"
+	v1 "math/rand"
 	"slices"
 	"testing"
 	"time"
@@ -42,10 +43,9 @@ const aims = `
 (define (points aim x) (- 10. (min 10. (/ (abs (- x aim)) 10.))))
 (define (match-play blue red seed) (cons (points 50. (blue 'f 7)) (points -20. (red 'f 7))))`
 
-// Each side gets better at what it is there for, whatever the other does, and the
-// champions that enter the tournament are those of the end and of the way to it.
-func TestEvolutionOfTwoSides(t *testing.T) {
-	p := openPool(t, aims, 20*time.Second, 1, 4)
+// twoSides are to get better at their aims, in fifteen generations.
+func twoSides(t *testing.T) TournamentPlan {
+	t.Helper()
 	g := grammar(t)
 	entrant := genomes(t, "x")[0]
 	plan := TournamentPlan{
@@ -58,8 +58,15 @@ func TestEvolutionOfTwoSides(t *testing.T) {
 	}
 	plan.Evolution = &Evolution{Search: [2]ga.Config{search, search}, Opponents: 4, Archive: 3, Seeds: 1, Finalists: 4}
 	plan.Evolution.Search[1].Seed = 1
+	return plan
+}
+
+// Each side gets better at what it is there for, whatever the other does, and the
+// champions that enter the tournament are those of the end and of the way to it.
+func TestEvolutionOfTwoSides(t *testing.T) {
+	p := openPool(t, aims, 20*time.Second, 1, 4)
 	book := &shelf{}
-	plan, err := plan.withFinalists(t.Context(), p, book, func(int, int) {})
+	plan, err := twoSides(t).withFinalists(t.Context(), p, book, func(int, int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +81,50 @@ func TestEvolutionOfTwoSides(t *testing.T) {
 		if n := len(book.generations[15][side].Best[0].Outcome.Scores); n < 4 || n > 7 {
 			t.Errorf("side %d met %d opponents", side, n)
 		}
+	}
+}
+
+// As a control the second side is drawn: the first gets better against as many opponents
+// as else, of whom no generation has those of another; the second has no champions.
+func TestEvolutionAgainstDrawnOpponents(t *testing.T) {
+	p := openPool(t, aims, 20*time.Second, 1, 4)
+	plan := twoSides(t)
+	plan.Evolution.Drawn = true
+	book := &shelf{}
+	got, err := plan.withFinalists(t.Context(), p, book, func(int, int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(book.generations) != 16 || len(got.Entrants) != 6 || len(book.entrants) != 4 || got.Entrants[5].Name != "blue-15" || got.Entrants[5].Side != 0 {
+		t.Fatalf("%d generations, entrants %+v", len(book.generations), got.Entrants)
+	}
+	e := &evolving{TournamentPlan: plan}
+	met := map[string]int{}
+	for generation, states := range book.generations {
+		blue, red := states[0], states[1]
+		want := 4 + min(3, generation-1)
+		if generation == 0 {
+			want = 1 // the one entrant
+		}
+		if n := len(blue.Best[0].Outcome.Scores); n != want {
+			t.Errorf("in generation %d there are %d opponents, not %d", generation, n, want)
+		}
+		if red.Generation != generation || len(red.Islands)+len(red.Best)+red.Evaluations > 0 {
+			t.Errorf("red was evolved: %+v", red)
+		}
+		opponents := e.opponents(0, generation)
+		if !slices.EqualFunc(opponents, e.opponents(0, generation), func(a, b *population.Genome) bool { return a.Hash() == b.Hash() }) {
+			t.Error("not the same opponents again")
+		}
+		for _, g := range opponents {
+			met[g.Hash()]++
+		}
+	}
+	if len(met) < 60 { // of 96, some of a few nodes are drawn again
+		t.Errorf("%d opponents in all", len(met))
+	}
+	if last := book.generations[15][0].Best[0].Outcome.Fitness(); last > 0.5 {
+		t.Errorf("blue missed %.3f in the last generation", last)
 	}
 }
 
@@ -111,6 +162,49 @@ func TestOpponents(t *testing.T) {
 	for range 3 {
 		if !slices.Equal(e.opponents(0, 3), of[0]) || !slices.Equal(e.opponents(1, 3), of[1]) {
 			t.Error("not the same opponents again")
+		}
+	}
+}
+
+// Opponents are cases: who beats one that nobody else beats, and loses to the rest, is
+// drawn again and again by lexicase, and lost by the mean, though that opponent counts
+// for more there.
+func TestOpponentsAreCases(t *testing.T) {
+	const opponents, specialist = 6, 3
+	e := sideOf{&evolving{TournamentPlan: TournamentPlan{Rank: ByWins, Evolution: &Evolution{Seeds: 1}}}, 0}
+	var results []MatchResult
+	four := genomes(t, "x", "(+ x 1)", "(+ x 2)", "(* x 7)")
+	for g := range four {
+		for o := range opponents {
+			r := MatchResult{Verdict: Played, Red: 1}
+			if (g == specialist) == (o == opponents-1) && o != g { // each other loses one of the rest
+				r.Blue, r.Red = 1, 0
+			}
+			results = append(results, r)
+		}
+	}
+	var cohort []population.Measured
+	for i, o := range e.shared(results, len(four), opponents) {
+		cohort = append(cohort, population.Measured{Genome: four[i], Outcome: o})
+	}
+	for name, c := range map[string]struct {
+		selected population.Selector
+		survives bool
+	}{
+		"lexicase":         {population.Lexicase(cohort), true},
+		"epsilon-lexicase": {population.EpsilonLexicase(cohort), true},
+		"tournament":       {population.Tournament(cohort, 8), false},
+	} {
+		drawn := 0
+		rng := v1.New(v1.NewSource(1))
+		for range 600 {
+			if c.selected(rng) == specialist {
+				drawn++
+			}
+		}
+		// Its one case comes first in one order of six.
+		if c.survives && (drawn < 70 || drawn > 130) || !c.survives && drawn > 0 {
+			t.Errorf("%s draws the specialist %d times of 600", name, drawn)
 		}
 	}
 }

@@ -21,8 +21,9 @@ type Promotion struct {
 
 // Gauntlet has the champion of a tournament's first side stand against the live policy,
 // on held-out entrants, which neither has met in the tournament, with seeds that belong
-// to this one decision, and promotes it if it is better. A side's score in a match is
-// what it missed of the best, so that lower is better.
+// to this one decision, and promotes it if it is better. In a gauntlet it is the candidate
+// instead, on the whole archive: nobody was chosen by what the archive's matches said. A
+// side's score in a match is what it missed of the best, so that lower is better.
 func Gauntlet(ctx context.Context, p TournamentPlan, d Deps, champion *population.Genome) error {
 	image, err := d.Vault.Get(snapshots.ID(p.Record.Agent))
 	if err != nil {
@@ -72,12 +73,12 @@ func Gauntlet(ctx context.Context, p TournamentPlan, d Deps, champion *populatio
 const decisionRound = -2
 
 // inMatches gives a way to observe two policies in some more matches, against the
-// held-out entrants in turn.
+// held-out entrants, or a gauntlet's archive, in turn.
 func (p TournamentPlan) inMatches(ctx context.Context, court Court, incumbent, champion *population.Genome) func(from, to int) ([]promote.Observation, error) {
 	sides := []Code{incumbent, champion}
 	var names []string
 	for _, e := range p.Entrants {
-		if e.HeldOut && (len(p.Grammars) == 1 || e.Side == 1) {
+		if (e.HeldOut || p.Gauntlet) && (len(p.Grammars) == 1 || e.Side == 1) {
 			names = append(names, e.Name)
 			sides = append(sides, e.Code)
 		}

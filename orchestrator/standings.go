@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -22,7 +23,7 @@ type Standing struct {
 	Losses int        `json:"losses"`
 	Rating float64    `json:"rating"` // Glicko-2, of wins, draws and losses
 	RD     float64    `json:"rd"`
-	Alpha  float64    `json:"alpha"` // alpha-rank mass among its side, of wins, draws and losses
+	Alpha  *float64   `json:"alpha"` // alpha-rank mass among its side, of wins, draws and losses; null if not all have met
 	Expr   string     `json:"expr"`
 }
 
@@ -55,7 +56,8 @@ type Standings struct {
 	Standings  []Standing   `json:"standings"` // by side, then by rank
 	Generality []Generality `json:"generality"`
 	Warnings   []string     `json:"warnings"`
-	Promoted   *bool        `json:"promoted"` // null if the champion was not to be handed over
+	Judged     string       `json:"judged"`   // who was to be handed over: the first side's champion or a gauntlet's candidate; or ""
+	Promoted   *bool        `json:"promoted"` // null if nobody was to be handed over
 	Reason     string       `json:"reason"`
 	Seconds    float64      `json:"seconds"` // of this process; the only number that another run does not repeat
 }
@@ -67,18 +69,14 @@ const resamples = 1000
 func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
 	s := &Standings{Run: p.Record.ID, Seed: p.Record.Seed, Runtime: p.Record.Runtime, Rank: p.Rank, Rounds: p.Seeds, Generality: []Generality{}, Warnings: []string{}}
 	var matches []rating.Match
-	var worths []rating.Worth
 	for _, m := range played {
 		s.Matches++
 		if m.Result.Verdict == Forfeit {
 			s.Forfeits++
 		}
-		if p.Entrants[m.Blue].HeldOut || p.Entrants[m.Red].HeldOut {
-			continue
+		if !p.unmetIn(m) {
+			matches = append(matches, rating.Match{A: m.Blue, B: m.Red, Score: m.Result.Score()})
 		}
-		matches = append(matches, rating.Match{A: m.Blue, B: m.Red, Score: m.Result.Score()})
-		blue, red := p.worth(m.Result)
-		worths = append(worths, rating.Worth{A: m.Blue, B: m.Red, OfA: blue, OfB: red})
 	}
 	ratings, err := rating.Glicko(rating.NewRatings(len(p.Entrants)), matches)
 	if err != nil {
@@ -94,7 +92,7 @@ func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
 		return nil, err
 	}
 	for side := range p.Grammars {
-		standings, err := p.sideStandings(side, worths, table)
+		standings, err := p.sideStandings(side, played, table)
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +110,21 @@ func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
 		}
 	}
 	s.Champion = s.Champions[0]
+	if p.Promotion != nil {
+		s.Judged = p.Entrants[p.Judged(played)].Name
+	}
+	if p.Gauntlet && p.Entrants[0].Code.Hash() == p.Entrants[1].Code.Hash() {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("%s is what is live already: there is nothing to compare", p.Entrants[0].Name))
+	}
 	return s, nil
+}
+
+// Judged is who is to be handed over.
+func (p TournamentPlan) Judged(played []PlayedMatch) (entrant int) {
+	if p.Gauntlet {
+		return 0
+	}
+	return p.Champion(played, 0)
 }
 
 // numbered is a standing with its entrant's number.
@@ -130,8 +142,8 @@ func (p TournamentPlan) playing(side int) (entrants []int) {
 	return entrants
 }
 
-func (p TournamentPlan) sideStandings(side int, worths []rating.Worth, table rating.Table) ([]numbered, error) {
-	ranked, err := rating.Bootstrap(len(p.Entrants), p.playing(side), worths, resamples, p.seed(-1))
+func (p TournamentPlan) sideStandings(side int, played []PlayedMatch, table rating.Table) ([]numbered, error) {
+	ranked, err := p.ranked(side, played)
 	if err != nil {
 		return nil, err
 	}
@@ -152,24 +164,42 @@ func (p TournamentPlan) sideStandings(side int, worths []rating.Worth, table rat
 	return all, nil
 }
 
-// alpha gives every entrant that plays its alpha-rank mass.
-func (p TournamentPlan) alpha(table rating.Table) ([]float64, error) {
-	mass := make([]float64, len(p.Entrants))
-	set := func(entrants []int, masses []float64) {
-		for i, n := range entrants {
-			mass[n] = masses[i]
+// ranked are a side's means and ranks with their intervals.
+func (p TournamentPlan) ranked(side int, played []PlayedMatch) ([]rating.Standing, error) {
+	if p.Swiss {
+		return rating.BootstrapRounds(len(p.Entrants), p.playing(side), p.swissRounds(played), resamples, p.seed(-1))
+	}
+	var worths []rating.Worth
+	for _, m := range played {
+		if !p.unmetIn(m) {
+			worths = append(worths, p.worths(m))
 		}
 	}
-	first := p.playing(0)
-	if len(p.Grammars) == 1 {
-		all, err := rating.AlphaRank(table.Sub(first, first))
-		set(first, all)
-		return mass, err
+	return rating.Bootstrap(len(p.Entrants), p.playing(side), worths, resamples, p.seed(-1))
+}
+
+// alpha gives every entrant that plays its alpha-rank mass, or nobody any where the table
+// does not tell it.
+func (p TournamentPlan) alpha(table rating.Table) ([]*float64, error) {
+	mass := make([]*float64, len(p.Entrants))
+	set := func(entrants []int, masses []float64) {
+		for i := range masses {
+			mass[entrants[i]] = &masses[i]
+		}
 	}
-	second := p.playing(1)
-	rows, columns, err := rating.AlphaRankTwo(table.Sub(first, second))
+	var rows, columns []float64
+	var err error
+	first, second := p.playing(0), p.playing(1)
+	if len(p.Grammars) == 1 {
+		rows, err = rating.AlphaRank(table.Sub(first, first))
+	} else {
+		rows, columns, err = rating.AlphaRankTwo(table.Sub(first, second))
+	}
 	set(first, rows)
 	set(second, columns)
+	if errors.Is(err, rating.ErrNoAlpha) {
+		err = nil
+	}
 	return mass, err
 }
 
@@ -198,7 +228,7 @@ func (p TournamentPlan) generality(side, champion int, played []PlayedMatch) (g 
 }
 
 // Numbers are what can be asserted: rounds, matches, forfeits, promoted; rank, mean, winrate,
-// wins, draws, losses, rating and alpha of champion and of each entrant by name; mean and
+// wins, draws, losses, rating and, where it is known, alpha of champion and of each entrant by name; mean and
 // winrate of each side (of its entrants together) and of generality, and of
 // generality.SIDE where there are two.
 func (s *Standings) Numbers() map[string]float64 {
@@ -206,7 +236,10 @@ func (s *Standings) Numbers() map[string]float64 {
 	put := func(name string, e Standing) {
 		n[name+".rank"], n[name+".mean"], n[name+".winrate"] = e.Rank, e.Mean, e.WinRate()
 		n[name+".wins"], n[name+".draws"], n[name+".losses"] = float64(e.Wins), float64(e.Draws), float64(e.Losses)
-		n[name+".rating"], n[name+".alpha"] = e.Rating, e.Alpha
+		n[name+".rating"] = e.Rating
+		if e.Alpha != nil {
+			n[name+".alpha"] = *e.Alpha
+		}
 	}
 	of := map[string]float64{}
 	for _, e := range s.Standings {

@@ -51,6 +51,8 @@ type TournamentPlan struct {
 	Grammars  []*population.Grammar // one side: all meet all; two: each of the first meets each of the second; nil: the side is open
 	Entrants  []Entrant
 	Seeds     int        // rounds: in each, every two meet once; of one side, the seats change
+	Gauntlet  bool       // of two sides: the first entrant of all is judged, on everybody of the second side
+	Swiss     bool       // of one side: in each round, everybody meets one of about equal standing
 	Rank      string     // ByPoints or ByWins
 	Fuel      int64      // steps of a side in a match
 	Promotion *Promotion // of the first side's champion; nil: none
@@ -93,7 +95,7 @@ func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, b
 	if err != nil {
 		return p, nil, err
 	}
-	if done < p.rounds() {
+	if done < p.Rounds() {
 		court, err := p.open(ctx, vault)
 		if err != nil {
 			return p, nil, err
@@ -105,16 +107,20 @@ func Tournament(ctx context.Context, p TournamentPlan, vault *snapshots.Vault, b
 			}
 		}
 		for ; done < p.Seeds; done++ {
-			if played, err = p.round(ctx, court, book, done, p.pairs(), played); err != nil {
+			pairs, err := p.pairs(done, played)
+			if err != nil {
 				return p, nil, err
 			}
-			after("round", done+1, p.rounds())
+			if played, err = p.round(ctx, court, book, done, pairs, played); err != nil {
+				return p, nil, err
+			}
+			after("round", done+1, p.Rounds())
 		}
-		if done < p.rounds() {
-			if played, err = p.round(ctx, court, book, done, p.unmet(played), played); err != nil {
+		if done < p.Rounds() {
+			if played, err = p.round(ctx, court, book, done, p.seated(done, p.unmet(played)), played); err != nil {
 				return p, nil, err
 			}
-			after("round", done+1, p.rounds())
+			after("round", done+1, p.Rounds())
 		}
 	}
 	return p, played, nil
@@ -134,8 +140,8 @@ func (p TournamentPlan) withFinalists(ctx context.Context, court Court, book Rou
 	return p, book.Enter(p.Record.ID, finalists)
 }
 
-// rounds is one for each seed, and one of the champions against those they never met.
-func (p TournamentPlan) rounds() int {
+// Rounds is one for each seed, and one of the champions against those they never met.
+func (p TournamentPlan) Rounds() int {
 	if slices.ContainsFunc(p.Entrants, func(e Entrant) bool { return e.HeldOut }) {
 		return p.Seeds + 1
 	}
@@ -147,9 +153,6 @@ func (p TournamentPlan) round(ctx context.Context, court Court, book Rounds, num
 		m := &matches[i]
 		if m.Seed == 0 {
 			m.Seed = p.seed(number)
-		}
-		if len(p.Grammars) == 1 && number%2 == 1 { // each has either seat as often
-			m.Blue, m.Red = m.Red, m.Blue
 		}
 	}
 	results, err := court.Play(ctx, p.sides(), matches, false)
@@ -166,8 +169,11 @@ func (p TournamentPlan) round(ctx context.Context, court Court, book Rounds, num
 	return append(before, round...), nil
 }
 
-// pairs is who meets in a round.
-func (p TournamentPlan) pairs() (matches []Match) {
+// pairs is who meets in a round, after those that were played.
+func (p TournamentPlan) pairs(number int, played []PlayedMatch) (matches []Match, err error) {
+	if p.Swiss {
+		return p.swissPairs(played)
+	}
 	first := p.playing(0)
 	pairs := rating.RedBlue(first, p.playing(1))
 	if len(p.Grammars) == 1 {
@@ -179,6 +185,17 @@ func (p TournamentPlan) pairs() (matches []Match) {
 	for _, pair := range pairs {
 		matches = append(matches, Match{Blue: pair.A, Red: pair.B})
 	}
+	return p.seated(number, matches), nil
+}
+
+// seated changes the seats of matches of one side in every second round, so that each has
+// either as often.
+func (p TournamentPlan) seated(number int, matches []Match) []Match {
+	if len(p.Grammars) == 1 && number%2 == 1 {
+		for i := range matches {
+			matches[i].Blue, matches[i].Red = matches[i].Red, matches[i].Blue
+		}
+	}
 	return matches
 }
 
@@ -186,7 +203,7 @@ func (p TournamentPlan) pairs() (matches []Match) {
 // that no round had.
 func (p TournamentPlan) unmet(played []PlayedMatch) (matches []Match) {
 	for side := range p.Grammars {
-		champion := p.best(played, side)
+		champion := p.Champion(played, side)
 		for i, e := range p.Entrants {
 			if !e.HeldOut || (len(p.Grammars) == 2 && e.Side == side) {
 				continue
@@ -203,10 +220,14 @@ func (p TournamentPlan) unmet(played []PlayedMatch) (matches []Match) {
 	return matches
 }
 
-// best is the entrant of a side with the best mean, the first of equals.
-func (p TournamentPlan) best(played []PlayedMatch, side int) int {
+// Champion is the entrant of a side with the best mean, the first of equals, as the standings
+// have it: those of the held-out entrants do not count.
+func (p TournamentPlan) Champion(played []PlayedMatch, side int) int {
 	sums, games := make([]float64, len(p.Entrants)), make([]float64, len(p.Entrants))
 	for _, m := range played {
+		if p.unmetIn(m) {
+			continue
+		}
 		blue, red := p.worth(m.Result)
 		sums[m.Blue], sums[m.Red] = sums[m.Blue]+blue, sums[m.Red]+red
 		games[m.Blue]++
@@ -230,6 +251,16 @@ func (p TournamentPlan) worth(r MatchResult) (blue, red float64) {
 		return r.Blue, r.Red
 	}
 	return r.Score(), 1 - r.Score()
+}
+
+// FreeName is a name that nobody has taken, as like the wanted one as can be, and takes it.
+func FreeName(wanted string, taken map[string]bool) string {
+	name := wanted
+	for n := 2; taken[name]; n++ {
+		name = fmt.Sprintf("%s.%d", wanted, n)
+	}
+	taken[name] = true
+	return name
 }
 
 // seed derives the seed of a round: it belongs to the experiment and its seed.

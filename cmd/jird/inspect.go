@@ -12,6 +12,7 @@ import (
 
 	"jird/experiments"
 	"jird/experiments/ledger"
+	"jird/orchestrator"
 	"jird/sandbox"
 	"jird/sandbox/isolation"
 )
@@ -28,41 +29,63 @@ func statusCommand() *cli.Command {
 				if name := c.String("agent"); name != "" {
 					return printGuard(c, lab, name)
 				}
-				runs, err := lab.Runs()
-				if err != nil {
-					return err
-				}
-				tournaments, err := lab.Ledger.Tournaments()
-				if err != nil {
-					return err
-				}
-				if len(runs)+len(tournaments) == 0 && c.String("output") == "table" {
-					say("no runs in %s yet; `jird run EXPERIMENT.yaml` makes one", lab.Home)
-					return nil
-				}
-				t := table{header: []string{"run", "status", "gen", "evals", "time", "decision"}}
-				for _, r := range runs {
-					t.rows = append(t.rows, []string{r.Run, r.Status, fmt.Sprint(r.Generations), fmt.Sprint(r.Evaluations), fmt.Sprintf("%.1f s", r.Seconds), decision(r)})
-				}
-				tables := []table{t}
-				if len(tournaments) > 0 {
-					t := table{header: []string{"tournament", "rounds", "matches"}}
-					for _, i := range tournaments {
-						t.rows = append(t.rows, []string{i.Run, fmt.Sprint(i.Rounds), fmt.Sprint(i.Matches)})
-					}
-					tables = append(tables, t)
-				}
-				return emit(c, runs, tables)
+				return printStatus(c, lab)
 			})
 		},
 	}
 }
 
-func decision(r ledger.Info) string {
+// status is what the ledger holds, as JSON.
+type status struct {
+	Runs        []ledger.Info           `json:"runs"`
+	Tournaments []ledger.TournamentInfo `json:"tournaments"`
+}
+
+func printStatus(c *cli.Context, lab *experiments.Lab) error {
+	var s status
+	var err error
+	if s.Runs, err = lab.Runs(); err != nil {
+		return err
+	}
+	if s.Tournaments, err = lab.Tournaments(); err != nil {
+		return err
+	}
+	if len(s.Runs)+len(s.Tournaments) == 0 && c.String("output") == "table" {
+		say("no runs in %s yet; `jird run EXPERIMENT.yaml` makes one", lab.Home)
+		return nil
+	}
+	runs := table{header: []string{"run", "status", "gen", "evals", "time", "decision"}}
+	for _, r := range s.Runs {
+		runs.rows = append(runs.rows, []string{r.Run, r.Status, fmt.Sprint(r.Generations), fmt.Sprint(r.Evaluations), fmt.Sprintf("%.1f s", r.Seconds), decision(r.Promoted)})
+	}
+	tables := []table{runs}
+	if len(s.Tournaments) > 0 {
+		t := table{header: []string{"tournament", "status", "gen", "rounds", "matches", "decision"}}
+		for _, i := range s.Tournaments {
+			verdict := decision(i.Promoted)
+			if i.Promoted == nil && i.Status == orchestrator.RunDone {
+				verdict = "-" // nobody was to be handed over
+			}
+			t.rows = append(t.rows, []string{i.Run, i.Status, of(i.Generations, i.GenerationsOf), of(i.Rounds, i.RoundsOf), fmt.Sprint(i.Matches), verdict})
+		}
+		tables = append(tables, t)
+	}
+	return emit(c, s, tables)
+}
+
+// of is how far something is, or that there is nothing of the kind.
+func of(n, all int) string {
+	if all == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d of %d", n, all)
+}
+
+func decision(promoted *bool) string {
 	switch {
-	case r.Promoted == nil:
+	case promoted == nil:
 		return "undecided"
-	case *r.Promoted:
+	case *promoted:
 		return "promoted"
 	}
 	return "kept"

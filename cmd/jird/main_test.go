@@ -331,15 +331,17 @@ func (p *place) interrupted(sig os.Signal, generations string) (run string, c *e
 			p.t.Fatal("no generation was done within a minute")
 		}
 		time.Sleep(50 * time.Millisecond)
-		var runs []struct {
-			Run         string
-			Generations int
+		var status struct {
+			Runs []struct {
+				Run         string
+				Generations int
+			}
 		}
 		out := p.ok("status", "--output", "json")
-		if err := json.Unmarshal([]byte(out), &runs); err != nil {
+		if err := json.Unmarshal([]byte(out), &status); err != nil {
 			p.t.Fatal(err)
 		}
-		if len(runs) > 0 && runs[0].Generations >= 2 {
+		if runs := status.Runs; len(runs) > 0 && runs[0].Generations >= 2 {
 			run = runs[0].Run
 			break
 		}

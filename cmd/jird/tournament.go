@@ -16,7 +16,7 @@ func tournamentCommand() *cli.Command {
 		Name: "tournament", Usage: "have entrants play each other, and say how sure their ranks are", ArgsUsage: "TOURNAMENT.yaml",
 		Flags: append(workFlags(),
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of all matches", DefaultText: asSpec},
-			&cli.IntFlag{Name: "seeds", Usage: "matches of every two entrants", DefaultText: asSpec},
+			&cli.IntFlag{Name: "seeds", Usage: "rounds: matches of every two entrants, or by Swiss of each entrant", DefaultText: asSpec},
 			assertFlag(),
 		),
 		Action: func(c *cli.Context) error {
@@ -33,6 +33,9 @@ func tournamentCommand() *cli.Command {
 			if c.IsSet("seeds") {
 				if s.Seeds = c.Int("seeds"); s.Seeds < 1 {
 					return usageError{"--seeds must be 1 or more"}
+				}
+				if s.Swiss && s.Seeds < experiments.LeastSwiss {
+					return usageError{fmt.Sprintf("--seeds must be %d or more with pairing swiss", experiments.LeastSwiss)}
 				}
 			}
 			return played(c, func(lab *experiments.Lab, o experiments.Options, after func(string, int, int)) (*orchestrator.Standings, error) {
@@ -102,7 +105,7 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 	for _, e := range s.Standings {
 		t.rows = append(t.rows, []string{
 			e.Side, interval(e.Rank, e.Ranks), e.Name, fmt.Sprintf("%.3f", e.Mean), fmt.Sprintf("%.3f to %.3f", e.Means[0], e.Means[1]),
-			strconv.Itoa(e.Wins), strconv.Itoa(e.Draws), strconv.Itoa(e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), fmt.Sprintf("%.3f", e.Alpha), e.Expr,
+			strconv.Itoa(e.Wins), strconv.Itoa(e.Draws), strconv.Itoa(e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), mass(e.Alpha), e.Expr,
 		})
 	}
 	var lines []string
@@ -110,13 +113,21 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 		lines = append(lines, fmt.Sprintf("%s %s against %d it had never met: mean %.3f, win rate %.3f in %d matches", g.Side, g.Champion, g.Opponents, g.Mean, g.WinRate, g.Matches))
 	}
 	if s.Promoted != nil {
-		lines = append(lines, fmt.Sprintf("%s: %s: %s", s.Champion.Name, map[bool]string{true: "promoted", false: "not promoted"}[*s.Promoted], s.Reason))
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", s.Judged, map[bool]string{true: "promoted", false: "not promoted"}[*s.Promoted], s.Reason))
 	}
 	for _, w := range s.Warnings {
 		lines = append(lines, "warning: "+w)
 	}
 	lines = append(lines, fmt.Sprintf("%s: champion %s by %s, mean %.3f in %d rounds; %d matches, %d forfeits", s.Run, s.Champion.Name, s.Rank, s.Champion.Mean, s.Rounds, s.Matches, s.Forfeits))
 	return emit(c, s, []table{t}, lines...)
+}
+
+// mass is an alpha-rank, or that there is none.
+func mass(alpha *float64) string {
+	if alpha == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", *alpha)
 }
 
 // interval is a rank, with the ranks it may be.

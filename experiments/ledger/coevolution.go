@@ -89,6 +89,31 @@ func (l *Ledger) Generations(tournament string, grammars []*population.Grammar) 
 	return all, l.fault(rows.Err())
 }
 
+// Champion is the best of a side's generation.
+type Champion struct {
+	Generation int
+	Source     string
+}
+
+// Champions are a side's distinct champions, each at the generation that it was the best
+// of first.
+func (l *Ledger) Champions(tournament string, side int) (all []Champion, err error) {
+	rows, err := l.db.Query(`SELECT min(generation), best ->> '$[0].source' AS source FROM coevolution
+		WHERE tournament = ? AND side = ? AND source IS NOT NULL GROUP BY source ORDER BY 1`, tournament, side)
+	if err != nil {
+		return nil, l.fault(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c Champion
+		if err := rows.Scan(&c.Generation, &c.Source); err != nil {
+			return nil, l.fault(err)
+		}
+		all = append(all, c)
+	}
+	return all, l.fault(rows.Err())
+}
+
 func restored(grammar *population.Grammar, members []evolved) ([]ga.Member, error) {
 	var all []ga.Member
 	for _, m := range members {

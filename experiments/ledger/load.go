@@ -50,16 +50,22 @@ func (l *Ledger) Runs() ([]Info, error) {
 			return nil, l.fault(err)
 		}
 		i.Seed, i.Seconds = uint64(seed), time.Duration(elapsed).Seconds()
-		if decided.Valid {
-			var v Evidence
-			if err := json.Unmarshal([]byte(decided.String), &v); err != nil {
-				return nil, l.damage("run %s: %w", i.Run, err)
-			}
-			i.Promoted, i.Reason = &v.Promoted, v.Reason
+		if i.Promoted, i.Reason, err = verdict(decided); err != nil {
+			return nil, l.damage("run %s: %w", i.Run, err)
 		}
 		all = append(all, i)
 	}
 	return all, l.fault(rows.Err())
+}
+
+// verdict is what a decision found, if there is one.
+func verdict(decided sql.NullString) (promoted *bool, reason string, err error) {
+	if !decided.Valid {
+		return nil, "", nil
+	}
+	var v Evidence
+	err = json.Unmarshal([]byte(decided.String), &v)
+	return &v.Promoted, v.Reason, err
 }
 
 // Load implements orchestrator.Recorder.

@@ -65,31 +65,44 @@ func (l *Ledger) Played(tournament string) (matches []orchestrator.PlayedMatch, 
 	return matches, rounds, l.fault(rows.Err())
 }
 
-// TournamentInfo is a tournament as a list shows it.
+// TournamentInfo is a tournament as a list shows it. What the ledger does not say, its
+// status and how many generations and rounds there will be, is for the caller to fill in.
 type TournamentInfo struct {
-	Run     string `json:"run"`
-	Runtime string `json:"runtime"`
-	Seed    uint64 `json:"seed"`
-	Rounds  int    `json:"rounds"` // whole ones so far
-	Matches int    `json:"matches"`
+	Run           string `json:"run"`
+	Status        string `json:"status"`
+	Runtime       string `json:"runtime"`
+	Seed          uint64 `json:"seed"`
+	Generations   int    `json:"generations"` // whole ones of both sides so far
+	GenerationsOf int    `json:"generations_of"`
+	Rounds        int    `json:"rounds"` // whole ones so far
+	RoundsOf      int    `json:"rounds_of"`
+	Matches       int    `json:"matches"`
+	Promoted      *bool  `json:"promoted"` // null while undecided, or if nobody is to be handed over
+	Reason        string `json:"reason"`
 }
 
 // Tournaments lists all tournaments, oldest first.
 func (l *Ledger) Tournaments() ([]TournamentInfo, error) {
-	rows, err := l.db.Query(`SELECT id, runtime, tournament.seed, coalesce(max(round) + 1, 0), count(match.number) FROM tournament
+	rows, err := l.db.Query(`SELECT id, runtime, tournament.seed, coalesce(max(round) + 1, 0), count(match.number),
+		(SELECT coalesce(max(generation), 0) FROM coevolution WHERE coevolution.tournament = id),
+		(SELECT decided FROM decision WHERE decision.run = id AND decision.number = 1) FROM tournament
 		JOIN tournament_place p ON p.tournament = id LEFT JOIN match ON match.tournament = id GROUP BY id ORDER BY p.started, id`)
 	if err != nil {
 		return nil, l.fault(err)
 	}
 	defer rows.Close()
-	var all []TournamentInfo
+	all := []TournamentInfo{}
 	for rows.Next() {
 		var i TournamentInfo
 		var seed int64
-		if err := rows.Scan(&i.Run, &i.Runtime, &seed, &i.Rounds, &i.Matches); err != nil {
+		var decided sql.NullString
+		if err := rows.Scan(&i.Run, &i.Runtime, &seed, &i.Rounds, &i.Matches, &i.Generations, &decided); err != nil {
 			return nil, l.fault(err)
 		}
 		i.Seed = uint64(seed)
+		if i.Promoted, i.Reason, err = verdict(decided); err != nil {
+			return nil, l.damage("tournament %s: %w", i.Run, err)
+		}
 		all = append(all, i)
 	}
 	return all, l.fault(rows.Err())

@@ -11,6 +11,9 @@ import (
 // seconds.
 const mostStates = 2500
 
+// ErrNoAlpha is wrapped where a table is no game whose masses could be told.
+var ErrNoAlpha = errors.New("no alpha-rank")
+
 // AlphaRank is the mass that evolution leaves each side of a roster by alpha-rank
 // (Omidshafiei et al. 2019, "alpha-Rank: Multi-Agent Evaluation by Evolution"): a
 // population of one side turns into another that beats it, again and again; the
@@ -30,7 +33,7 @@ const mostStates = 2500
 //
 // t is square; only the cells above its diagonal are read. It errs on another
 // shape, on a pair that never met, since nothing says who would win, and on more
-// than 2,500 sides.
+// win, and on more than 2,500 sides.
 func AlphaRank(t Table) ([]float64, error) {
 	n := len(t)
 	if err := t.complete(n, n, n, func(a, b int) bool { return a < b }); err != nil {
@@ -92,7 +95,7 @@ func AlphaRankTwo(t Table) (rows, columns []float64, err error) {
 
 func (t Table) complete(n, m, states int, needed func(a, b int) bool) error {
 	if states == 0 || states > mostStates {
-		return fmt.Errorf("alpha-rank needs 1 to %d states, there are %d", mostStates, states)
+		return fmt.Errorf("%w: it needs 1 to %d states, there are %d", ErrNoAlpha, mostStates, states)
 	}
 	for a := range t {
 		if len(t[a]) != m {
@@ -100,7 +103,7 @@ func (t Table) complete(n, m, states int, needed func(a, b int) bool) error {
 		}
 		for b := range t[a] {
 			if needed(a, b) && t[a][b].Games == 0 {
-				return fmt.Errorf("alpha-rank needs every pair, but %d and %d never met", a, b)
+				return fmt.Errorf("%w: it needs every pair, but %d and %d never met", ErrNoAlpha, a, b)
 			}
 		}
 	}

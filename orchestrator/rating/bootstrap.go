@@ -19,6 +19,15 @@ type Worth struct {
 	OfA, OfB float64
 }
 
+func checkWorths(n int, matches []Worth) error {
+	for i, m := range matches {
+		if m.A < 0 || m.A >= n || m.B < 0 || m.B >= n || m.A == m.B || !(math.Abs(m.OfA) < math.MaxFloat64) || !(math.Abs(m.OfB) < math.MaxFloat64) {
+			return fmt.Errorf("match %d, %+v, is not one of two sides from 0 to %d that counts a finite number for each", i, m, n-1)
+		}
+	}
+	return nil
+}
+
 // Scores are what matches count when their scores do.
 func Scores(matches []Match) []Worth {
 	all := make([]Worth, len(matches))
@@ -71,18 +80,8 @@ const fewestResamples = 40
 // no finite number, on a side in among that is out of range or there twice, and on one
 // without a match.
 func Bootstrap(n int, among []int, matches []Worth, resamples int, seed uint64) ([]Standing, error) {
-	for i, m := range matches {
-		if m.A < 0 || m.A >= n || m.B < 0 || m.B >= n || m.A == m.B || !(math.Abs(m.OfA) < math.MaxFloat64) || !(math.Abs(m.OfB) < math.MaxFloat64) {
-			return nil, fmt.Errorf("match %d, %+v, is not one of two sides from 0 to %d that counts a finite number for each", i, m, n-1)
-		}
-	}
-	if resamples < fewestResamples {
-		return nil, fmt.Errorf("%d resamples have no tails of 2.5 %%, it takes %d", resamples, fewestResamples)
-	}
-	if among == nil {
-		for i := range n {
-			among = append(among, i)
-		}
+	if err := checkWorths(n, matches); err != nil {
+		return nil, err
 	}
 	pairs := strata(n, matches)
 	games, single := make([]float64, n), make([]int, n)
@@ -92,6 +91,125 @@ func Bootstrap(n int, among []int, matches []Worth, resamples int, seed uint64) 
 			if len(p.of) == 1 {
 				single[side]++
 			}
+		}
+	}
+	means := func(total func(of [][2]float64) [2]float64) []float64 {
+		points := make([]float64, n)
+		for _, p := range pairs {
+			t := total(p.of)
+			points[p.a] += t[0]
+			points[p.b] += t[1]
+		}
+		return over(points, games)
+	}
+	redraw := func(rng *rand.Rand, of [][2]float64) (drawn [2]float64) {
+		draws := max(1, len(of)-1)
+		for range draws {
+			one := of[rng.IntN(len(of))]
+			drawn[0] += one[0]
+			drawn[1] += one[1]
+		}
+		weight := float64(len(of)) / float64(draws)
+		return [2]float64{drawn[0] * weight, drawn[1] * weight}
+	}
+	all, err := ranked(among, means(sum), games, func(rng *rand.Rand) []float64 {
+		return means(func(of [][2]float64) [2]float64 { return redraw(rng, of) })
+	}, resamples, seed)
+	for i := range all {
+		all[i].Single = single[all[i].Side]
+	}
+	return all, err
+}
+
+// BootstrapRounds is Bootstrap of rounds in which everybody meets somebody else, as by
+// Swiss, where hardly a pair meets twice and none could show a spread: whole rounds are
+// drawn anew, one less than there are. So the intervals hold what other opponents would
+// have changed, too. A side that sat out all the rounds drawn has its own mean.
+//
+// The means compare sides only as far as they met equals: who wins meets who wins.
+func BootstrapRounds(n int, among []int, rounds [][]Worth, resamples int, seed uint64) ([]Standing, error) {
+	points, games := make([][]float64, len(rounds)), make([][]float64, len(rounds))
+	for r, round := range rounds {
+		if err := checkWorths(n, round); err != nil {
+			return nil, fmt.Errorf("round %d: %w", r+1, err)
+		}
+		points[r], games[r] = make([]float64, n), make([]float64, n)
+		for _, m := range round {
+			points[r][m.A], points[r][m.B] = points[r][m.A]+m.OfA, points[r][m.B]+m.OfB
+			games[r][m.A]++
+			games[r][m.B]++
+		}
+	}
+	mean := func(draws int, draw func(k int) int) (means, played []float64) {
+		sum, played := make([]float64, n), make([]float64, n)
+		for k := range draws {
+			r := draw(k)
+			for side := range n {
+				sum[side], played[side] = sum[side]+points[r][side], played[side]+games[r][side]
+			}
+		}
+		return over(sum, played), played
+	}
+	measured, played := mean(len(rounds), func(k int) int { return k })
+	return ranked(among, measured, played, func(rng *rand.Rand) []float64 {
+		means, _ := mean(max(1, len(rounds)-1), func(int) int { return rng.IntN(len(rounds)) })
+		for side, m := range means {
+			if math.IsNaN(m) {
+				means[side] = measured[side]
+			}
+		}
+		return means
+	}, resamples, seed)
+}
+
+// over divides sums by how many they are of: NaN for none.
+func over(sums, of []float64) []float64 {
+	means := make([]float64, len(sums))
+	for i := range sums {
+		means[i] = sums[i] / of[i]
+	}
+	return means
+}
+
+// ranked are the standings by measured means, with intervals from those that draw gives.
+func ranked(among []int, measured, games []float64, draw func(*rand.Rand) []float64, resamples int, seed uint64) ([]Standing, error) {
+	if resamples < fewestResamples {
+		return nil, fmt.Errorf("%d resamples have no tails of 2.5 %%, it takes %d", resamples, fewestResamples)
+	}
+	among, err := sidesToRank(among, games)
+	if err != nil {
+		return nil, err
+	}
+	of := func(means []float64) []float64 {
+		some := make([]float64, len(among))
+		for i, side := range among {
+			some[i] = means[side]
+		}
+		return some
+	}
+	rng := rand.New(rand.NewPCG(seed, 0))
+	rates, ranks := make([][]float64, len(among)), make([][]float64, len(among))
+	for range resamples {
+		m := of(draw(rng))
+		for i, r := range midranks(m) {
+			rates[i], ranks[i] = append(rates[i], m[i]), append(ranks[i], r)
+		}
+	}
+	means := of(measured)
+	at := midranks(means)
+	all := make([]Standing, len(among))
+	for i, side := range among {
+		all[i] = Standing{Side: side, Mean: means[i], Means: percentiles(rates[i]), Rank: at[i], Ranks: percentiles(ranks[i])}
+	}
+	return all, nil
+}
+
+// sidesToRank are the sides to rank, for nil all of them, each of which must have played.
+func sidesToRank(among []int, games []float64) ([]int, error) {
+	n := len(games)
+	if among == nil {
+		for i := range n {
+			among = append(among, i)
 		}
 	}
 	seen := make([]bool, n)
@@ -107,44 +225,7 @@ func Bootstrap(n int, among []int, matches []Worth, resamples int, seed uint64) 
 	if len(among) == 0 {
 		return nil, errors.New("no sides to rank")
 	}
-	means := func(total func(of [][2]float64) [2]float64) []float64 {
-		points := make([]float64, n)
-		for _, p := range pairs {
-			t := total(p.of)
-			points[p.a] += t[0]
-			points[p.b] += t[1]
-		}
-		of := make([]float64, len(among))
-		for i, side := range among {
-			of[i] = points[side] / games[side]
-		}
-		return of
-	}
-	rng := rand.New(rand.NewPCG(seed, 0))
-	redraw := func(of [][2]float64) (drawn [2]float64) {
-		draws := max(1, len(of)-1)
-		for range draws {
-			one := of[rng.IntN(len(of))]
-			drawn[0] += one[0]
-			drawn[1] += one[1]
-		}
-		weight := float64(len(of)) / float64(draws)
-		return [2]float64{drawn[0] * weight, drawn[1] * weight}
-	}
-	rates, ranks := make([][]float64, len(among)), make([][]float64, len(among))
-	for range resamples {
-		m := means(redraw)
-		for i, r := range midranks(m) {
-			rates[i], ranks[i] = append(rates[i], m[i]), append(ranks[i], r)
-		}
-	}
-	measured := means(sum)
-	at := midranks(measured)
-	all := make([]Standing, len(among))
-	for i, side := range among {
-		all[i] = Standing{side, measured[i], percentiles(rates[i]), at[i], percentiles(ranks[i]), single[side]}
-	}
-	return all, nil
+	return among, nil
 }
 
 func sum(of [][2]float64) (s [2]float64) {

@@ -185,3 +185,78 @@ func TestBootstrapOfPoints(t *testing.T) {
 		}
 	}
 }
+
+// Of Swiss tournaments between sides of known strength, the intervals of ranks hold the
+// true ones, though no two sides meet twice; by pairs none would have any width.
+func TestIntervalsOfSwissRoundsCover(t *testing.T) {
+	const n, tournaments = 17, 60
+	strength := make([]float64, n)
+	for i := range strength {
+		strength[i] = 1300 + 400*float64(i*5%n)/(n-1)
+	}
+	ranks := midranks(strength)
+	rng := rand.New(rand.NewPCG(11, 0))
+	held := 0
+	for seed := range uint64(tournaments) {
+		var past [][]Worth
+		for range 8 {
+			pairs, err := Swiss(n, past)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var round []Match
+			for _, p := range pairs {
+				round = append(round, play(rng, strength, p))
+			}
+			past = append(past, Scores(round))
+		}
+		all, err := BootstrapRounds(n, nil, past, 200, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := BootstrapRounds(n, nil, past, 200, seed)
+		if err != nil || !reflect.DeepEqual(all, again) {
+			t.Fatalf("%+v, then %+v, %v", all, again, err)
+		}
+		for i, s := range all {
+			if s.Ranks.Low <= ranks[i] && ranks[i] <= s.Ranks.High {
+				held++
+			}
+		}
+		byPairs, err := Bootstrap(n, nil, slices.Concat(past...), 200, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range all {
+			if all[i].Mean != byPairs[i].Mean || all[i].Rank != byPairs[i].Rank || byPairs[i].Means.Low != byPairs[i].Means.High {
+				t.Fatalf("by rounds %+v, by pairs %+v", all[i], byPairs[i])
+			}
+		}
+	}
+	of := float64(held) / (n * tournaments)
+	t.Logf("%.3f of the ranks", of)
+	if of < 0.85 {
+		t.Errorf("%.3f of the ranks are covered", of)
+	}
+}
+
+// By hand: 2 sat out the second round, so that of resamples of one round some do not hold
+// it, and it keeps its mean.
+func TestBootstrapRoundsByHand(t *testing.T) {
+	rounds := [][]Worth{{{0, 2, 3, 1}}, {{0, 1, 5, 0}}}
+	all, err := BootstrapRounds(3, nil, rounds, 100, 1)
+	want := []Standing{
+		{Side: 0, Mean: 4, Means: Interval{3, 5}, Rank: 1, Ranks: Interval{1, 1}},
+		{Side: 1, Mean: 0, Means: Interval{0, 0}, Rank: 3, Ranks: Interval{3, 3}},
+		{Side: 2, Mean: 1, Means: Interval{1, 1}, Rank: 2, Ranks: Interval{2, 2}},
+	}
+	if err != nil || !slices.Equal(all, want) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if all, err := BootstrapRounds(3, nil, rounds[:1], 100, 1); err == nil {
+		t.Errorf("one without a match: %+v", all)
+	}
+	if all, err := BootstrapRounds(3, nil, [][]Worth{{{0, 0, 1, 1}}}, 100, 1); err == nil {
+		t.Errorf("one against itself: %+v", all)
+	}
+}

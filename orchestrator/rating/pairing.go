@@ -59,28 +59,23 @@ func Games(pairs []Pairing, seeds []uint64, bothSeats bool) []Game {
 	return all
 }
 
-// Round is one round of a Swiss tournament.
-type Round struct {
-	Pairs  []Pairing
-	Scores []float64 // of each pair's A, from 0 to 1, once it is played
-	Bye    int       // the side that does not play, and has 1 point for it; -1 if there is none
-}
-
-// Swiss pairs the next round of n sides, two or more, after the past ones, whose
-// Scores it needs; those of the new round are for the caller to fill in.
+// Swiss pairs the next round of n sides, two or more, after the past ones: the
+// matches of each, A in the first seat. Worth may be scores, or points of which both
+// sides may get many.
 //
-// The sides stand by points, then by the sum of their opponents' points
-// (Buchholz), then by number, the lowest first. If n is odd, one sits out: of
-// those that did so least often the lowest with whom the fewest rematches are
-// left. Then the highest meets the next one below it with whom that holds, and so
-// on (the Monrad way): in the whole round nobody meets again who need not. The
+// The sides stand by what they got in sum, then by the sum of what their opponents
+// have (Buchholz), then by number, the lowest first. If n is odd, one sits out and
+// gets what a side got in that round on average, so that it neither gains nor loses
+// by it: of those that did so least often the lowest with whom the fewest rematches
+// are left. Then the highest meets the next one below it with whom that holds, and
+// so on (the Monrad way): in the whole round nobody meets again who need not. The
 // first seat goes to whom had it less often, then to the lower number.
 //
 // It errs on fewer than two sides, and on a past round in which somebody plays
-// twice or not at all, or whose scores do not fit.
-func Swiss(n int, past []Round) (Round, error) {
+// twice or more than one not at all, or that counts what is no finite number.
+func Swiss(n int, past [][]Worth) ([]Pairing, error) {
 	if n < 2 {
-		return Round{}, errors.New("a Swiss round needs two sides or more")
+		return nil, errors.New("a Swiss round needs two sides or more")
 	}
 	s := swiss{met: make([][]int, n), points: make([]float64, n), first: make([]int, n), byes: make([]int, n)}
 	for i := range s.met {
@@ -88,7 +83,7 @@ func Swiss(n int, past []Round) (Round, error) {
 	}
 	for i, r := range past {
 		if err := s.add(r); err != nil {
-			return Round{}, fmt.Errorf("round %d: %w", i+1, err)
+			return nil, fmt.Errorf("round %d: %w", i+1, err)
 		}
 	}
 	return s.next(), nil
@@ -101,32 +96,26 @@ type swiss struct {
 	first, byes []int
 }
 
-func (s *swiss) add(r Round) error {
-	if len(r.Scores) != len(r.Pairs) {
-		return fmt.Errorf("%d scores for %d pairs", len(r.Scores), len(r.Pairs))
-	}
+func (s *swiss) add(round []Worth) error {
 	n := len(s.points)
-	var matches []Match
-	times := make([]int, n)
-	for i, p := range r.Pairs {
-		matches = append(matches, Match{p.A, p.B, r.Scores[i]})
-	}
-	if err := check(n, matches); err != nil {
+	if err := checkWorths(n, round); err != nil {
 		return err
 	}
-	for _, m := range matches {
+	times, total := make([]int, n), 0.0
+	for _, m := range round {
 		times[m.A]++
 		times[m.B]++
 		s.met[m.A][m.B]++
 		s.met[m.B][m.A]++
-		s.points[m.A] += m.Score
-		s.points[m.B] += 1 - m.Score
+		s.points[m.A] += m.OfA
+		s.points[m.B] += m.OfB
 		s.first[m.A]++
+		total += m.OfA + m.OfB
 	}
-	if n%2 == 1 && r.Bye >= 0 && r.Bye < n {
-		times[r.Bye]++
-		s.byes[r.Bye]++
-		s.points[r.Bye]++
+	if bye := slices.Index(times, 0); n%2 == 1 && bye >= 0 {
+		times[bye]++
+		s.byes[bye]++
+		s.points[bye] += total / float64(n-1)
 	}
 	for side, t := range times {
 		if t != 1 {
@@ -154,18 +143,10 @@ func (s *swiss) standings() []int {
 // rounded makes sums that differ by rounding alone equal.
 func rounded(x float64) float64 { return math.Round(x / tie) }
 
-func (s *swiss) next() Round {
-	left, r := s.standings(), Round{Bye: -1}
+func (s *swiss) next() (pairs []Pairing) {
+	left := s.standings()
 	if len(left)%2 == 1 {
-		fewest, best := slices.Min(s.byes), len(left)
-		for _, side := range slices.Backward(left) {
-			if s.byes[side] == fewest {
-				if again := s.rematches(without(left, side)); again < best {
-					best, r.Bye = again, side
-				}
-			}
-		}
-		left = without(left, r.Bye)
+		left = without(left, s.bye(left))
 	}
 	for again := s.rematches(left); len(left) > 0; {
 		a, b, best := left[0], -1, len(left)
@@ -181,9 +162,23 @@ func (s *swiss) next() Round {
 		if s.first[b] < s.first[a] || s.first[b] == s.first[a] && b < a {
 			a, b = b, a
 		}
-		r.Pairs = append(r.Pairs, Pairing{a, b})
+		pairs = append(pairs, Pairing{a, b})
 	}
-	return r
+	return pairs
+}
+
+// bye is who of these, the best first, sits out.
+func (s *swiss) bye(standing []int) (bye int) {
+	fewest, best := slices.Min(s.byes), len(standing)
+	for _, side := range slices.Backward(standing) {
+		if s.byes[side] != fewest {
+			continue
+		}
+		if again := s.rematches(without(standing, side)); again < best {
+			best, bye = again, side
+		}
+	}
+	return bye
 }
 
 // rematches is the least number of them when these sides are paired.

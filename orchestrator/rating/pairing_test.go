@@ -1,6 +1,7 @@
 package rating
 
 import (
+	"math"
 	"math/bits"
 	"reflect"
 	"slices"
@@ -84,13 +85,31 @@ func TestLargestMatching(t *testing.T) {
 	}
 }
 
+// idle is who of n is in none of the pairs, or -1.
+func idle(n int, pairs []Pairing) int {
+	for side := range n {
+		if !slices.ContainsFunc(pairs, func(p Pairing) bool { return p.A == side || p.B == side }) {
+			return side
+		}
+	}
+	return -1
+}
+
+// ended is a round as it was played: what each first seat scored.
+func ended(pairs []Pairing, scores ...float64) (round []Worth) {
+	for i, p := range pairs {
+		round = append(round, Worth{p.A, p.B, scores[i], 1 - scores[i]})
+	}
+	return round
+}
+
 // Everybody plays or sits out; nobody sits out twice before all have; and each
 // round has as few rematches as any with a bye that may be given: none, while
 // that can be.
 func TestSwiss(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 8).Draw(t, "n")
-		var past []Round
+		var past [][]Worth
 		var met [8][8]bool
 		byes := make([]int, n)
 		unmet := func(a, b int) bool { return !met[a][b] }
@@ -102,8 +121,9 @@ func TestSwiss(t *testing.T) {
 			if again, err := Swiss(n, past); err != nil || !reflect.DeepEqual(r, again) {
 				t.Fatalf("%+v, then %+v, %v", r, again, err)
 			}
+			bye := idle(n, r)
 			times, rematches, fewest := make([]int, n), 0, n
-			for _, p := range r.Pairs {
+			for _, p := range r {
 				times[p.A]++
 				times[p.B]++
 				if met[p.A][p.B] {
@@ -111,21 +131,21 @@ func TestSwiss(t *testing.T) {
 				}
 			}
 			if n%2 == 0 {
-				if r.Bye != -1 {
-					t.Fatalf("%d sits out of %d", r.Bye, n)
+				if bye != -1 {
+					t.Fatalf("%d sits out of %d", bye, n)
 				}
 				fewest = n/2 - exhaustive(1<<n-1, unmet, map[uint]int{})
 			} else {
-				times[r.Bye]++
-				if byes[r.Bye] > slices.Min(byes) {
-					t.Fatalf("%d sits out again: %v", r.Bye, byes)
+				times[bye]++
+				if byes[bye] > slices.Min(byes) {
+					t.Fatalf("%d sits out again: %v", bye, byes)
 				}
 				for side := range n {
 					if byes[side] == slices.Min(byes) {
 						fewest = min(fewest, n/2-exhaustive((1<<n-1)&^(1<<side), unmet, map[uint]int{}))
 					}
 				}
-				byes[r.Bye]++
+				byes[bye]++
 			}
 			if slices.Max(times) != 1 || slices.Min(times) != 1 {
 				t.Fatalf("%+v", r)
@@ -133,11 +153,12 @@ func TestSwiss(t *testing.T) {
 			if rematches != fewest {
 				t.Fatalf("%d rematches, %d need be, in %+v after %+v", rematches, fewest, r, past)
 			}
-			for _, p := range r.Pairs {
+			var scores []float64
+			for _, p := range r {
 				met[p.A][p.B], met[p.B][p.A] = true, true
-				r.Scores = append(r.Scores, float64(rapid.IntRange(0, 2).Draw(t, "score"))/2)
+				scores = append(scores, float64(rapid.IntRange(0, 2).Draw(t, "score"))/2)
 			}
-			past = append(past, r)
+			past = append(past, ended(r, scores...))
 		}
 	})
 }
@@ -145,15 +166,14 @@ func TestSwiss(t *testing.T) {
 // Winners meet winners, and the lower number breaks the tie. By hand.
 func TestSwissByHand(t *testing.T) {
 	one, err := Swiss(5, nil)
-	if want := (Round{Pairs: []Pairing{{0, 1}, {2, 3}}, Bye: 4}); err != nil || !reflect.DeepEqual(one, want) {
+	if want := []Pairing{{0, 1}, {2, 3}}; err != nil || !slices.Equal(one, want) {
 		t.Fatalf("%+v, %v", one, err)
 	}
-	one.Scores = []float64{0, 0.5}
-	// 1 and 4 have a point each, 1's opponent none and 4 had no opponent; 2 and 3
-	// have half, with Buchholz half; 0 has none, so it sits out. 2 and 3 met, which
-	// leaves 1 with 2 and 4 with 3. Of the four only 2 had the first seat.
-	two, err := Swiss(5, []Round{one})
-	if want := (Round{Pairs: []Pairing{{1, 2}, {3, 4}}, Bye: 0}); err != nil || !reflect.DeepEqual(two, want) {
+	// 1 has a point, 2, 3 and 4, who sat out, have half of one, with Buchholz half, half
+	// and none; 0 has none, so it sits out. 2 and 3 met, which leaves 1 with 2 and 4 with
+	// 3. Of the four only 2 had the first seat.
+	two, err := Swiss(5, [][]Worth{ended(one, 0, 0.5)})
+	if want := []Pairing{{1, 2}, {3, 4}}; err != nil || !slices.Equal(two, want) {
 		t.Fatalf("%+v, %v", two, err)
 	}
 }
@@ -161,12 +181,22 @@ func TestSwissByHand(t *testing.T) {
 // 2 has two points, 5 none, and the rest one, with Buchholz 3 for 1, 2 for 3 and 4,
 // and 1 for 0. 2 met 1, so it meets 3; 1 with 4 would leave 0 and 5, who met.
 func TestSwissBuchholz(t *testing.T) {
-	r, err := Swiss(6, []Round{
-		{Pairs: []Pairing{{2, 1}, {0, 5}, {4, 3}}, Scores: []float64{1, 1, 0}, Bye: -1},
-		{Pairs: []Pairing{{2, 5}, {0, 4}, {3, 1}}, Scores: []float64{1, 0, 0}, Bye: -1},
+	r, err := Swiss(6, [][]Worth{
+		ended([]Pairing{{2, 1}, {0, 5}, {4, 3}}, 1, 1, 0),
+		ended([]Pairing{{2, 5}, {0, 4}, {3, 1}}, 1, 0, 0),
 	})
-	if want := (Round{Pairs: []Pairing{{3, 2}, {1, 0}, {5, 4}}, Bye: -1}); err != nil || !reflect.DeepEqual(r, want) {
+	if want := []Pairing{{3, 2}, {1, 0}, {5, 4}}; err != nil || !slices.Equal(r, want) {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Where points count, both of a match may have many: 2 and 3, who drew at 3, stand above
+// 0, who won with 2. Who sits out has the mean of the round, which is 2.25, and so
+// stands between them.
+func TestSwissOfPoints(t *testing.T) {
+	five, err := Swiss(5, [][]Worth{{{0, 1, 2, 1}, {2, 3, 3, 3}}})
+	if want := []Pairing{{4, 2}, {3, 0}}; err != nil || !slices.Equal(five, want) {
+		t.Errorf("%+v, %v", five, err)
 	}
 }
 
@@ -174,7 +204,7 @@ func TestSwissBuchholz(t *testing.T) {
 // met twice.
 func TestSwissOfMany(t *testing.T) {
 	const n = 41
-	var past []Round
+	var past [][]Worth
 	met := map[Pairing]bool{}
 	points := make([]float64, n)
 	for range 7 {
@@ -182,7 +212,8 @@ func TestSwissOfMany(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range r.Pairs {
+		var scores []float64
+		for _, p := range r {
 			key := Pairing{min(p.A, p.B), max(p.A, p.B)}
 			if met[key] {
 				t.Errorf("%v met twice", key)
@@ -191,10 +222,10 @@ func TestSwissOfMany(t *testing.T) {
 			score := map[bool]float64{true: 1, false: 0}[p.A*17%n < p.B*17%n] // 0 is the best
 			points[p.A] += score
 			points[p.B] += 1 - score
-			r.Scores = append(r.Scores, score)
+			scores = append(scores, score)
 		}
-		points[r.Bye]++
-		past = append(past, r)
+		points[idle(n, r)] += 0.5
+		past = append(past, ended(r, scores...))
 	}
 	if points[0] != 7 || slices.Index(points, 7) != slices.Index(points, slices.Max(points)) {
 		t.Errorf("%v", points)
@@ -204,15 +235,14 @@ func TestSwissOfMany(t *testing.T) {
 func TestSwissRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		n    int
-		past []Round
+		past [][]Worth
 	}{
-		"one side":         {1, nil},
-		"no scores":        {2, []Round{{Pairs: []Pairing{{0, 1}}, Bye: -1}}},
-		"a side twice":     {4, []Round{{Pairs: []Pairing{{0, 1}, {1, 2}}, Scores: []float64{1, 1}, Bye: -1}}},
-		"a side missing":   {4, []Round{{Pairs: []Pairing{{0, 1}}, Scores: []float64{1}, Bye: -1}}},
-		"no bye":           {3, []Round{{Pairs: []Pairing{{0, 1}}, Scores: []float64{1}, Bye: -1}}},
-		"an unknown side":  {2, []Round{{Pairs: []Pairing{{0, 2}}, Scores: []float64{1}, Bye: -1}}},
-		"a score too high": {2, []Round{{Pairs: []Pairing{{0, 1}}, Scores: []float64{2}, Bye: -1}}},
+		"one side":        {1, nil},
+		"a side twice":    {4, [][]Worth{ended([]Pairing{{0, 1}, {1, 2}}, 1, 1)}},
+		"sides missing":   {4, [][]Worth{ended([]Pairing{{0, 1}}, 1)}},
+		"two sit out":     {5, [][]Worth{ended([]Pairing{{0, 1}}, 1)}},
+		"an unknown side": {2, [][]Worth{ended([]Pairing{{0, 2}}, 1)}},
+		"no number":       {2, [][]Worth{ended([]Pairing{{0, 1}}, math.NaN())}},
 	} {
 		if r, err := Swiss(c.n, c.past); err == nil {
 			t.Errorf("%s: %+v", name, r)
