@@ -337,13 +337,13 @@ func (r *reader) completeGauntlet(s *TournamentSpec, names map[string]bool) {
 		return
 	}
 	candidate, archive := s.Sides[0], s.Sides[1]
-	if len(candidate.Entrants) != 1 || len(candidate.HeldOut)+len(candidate.archives) > 0 {
-		r.fault(at, "side %s has %d entrants, %d held out and %d archives; in a gauntlet the first side has one entrant, the candidate", candidate.Name, len(candidate.Entrants), len(candidate.HeldOut), len(candidate.archives))
+	if len(candidate.Entrants) != 1 || len(candidate.Finals)+len(candidate.HeldOut)+len(candidate.archives) > 0 {
+		r.fault(at, "side %s has %d entrants, %d finals, %d held out and %d archives; in a gauntlet the first side has one entrant, the candidate", candidate.Name, len(candidate.Entrants), len(candidate.Finals), len(candidate.HeldOut), len(candidate.archives))
 	}
 	if candidate.Evolve.File == "" {
 		r.fault(at, "side %s has no file; say where the live policy stands, which the candidate is compared with", candidate.Name)
 	}
-	if len(archive.Entrants)+len(archive.HeldOut)+len(archive.archives) == 0 {
+	if len(archive.Entrants)+len(archive.Finals)+len(archive.HeldOut)+len(archive.archives) == 0 {
 		r.fault(at, "side %s is empty; name the archive that candidate and live policy play", archive.Name)
 	}
 	if names[liveName] {

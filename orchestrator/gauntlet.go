@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"jird/orchestrator/promote"
 	"jird/population"
@@ -106,19 +107,13 @@ func (p TournamentPlan) inMatches(ctx context.Context, court Court, incumbent, c
 // missed is what blue missed of the best.
 func (p TournamentPlan) missed(r MatchResult) population.Outcome {
 	if r.Verdict == Forfeit && r.Blue < r.Red {
-		return population.Outcome{Status: population.Fuel, Detail: r.Detail}
+		status := population.Type // an illegal move
+		if strings.HasSuffix(r.Detail, outOfSteps) {
+			status = population.Fuel
+		}
+		return population.Outcome{Status: status, Detail: r.Detail}
 	}
 	return population.Outcome{Status: population.OK, Steps: r.BlueSteps, Scores: []population.Score{{Num: p.missing(r), Den: 1}}}
-}
-
-func (p TournamentPlan) missing(r MatchResult) float64 {
-	if p.Rank == ByPoints && r.Verdict == Played {
-		return p.Best - r.Blue
-	}
-	if p.Rank == ByPoints {
-		return p.Best * (1 - r.Score())
-	}
-	return 1 - r.Score()
 }
 
 // holds says whether an image, read back, holds just the policy that was measured.

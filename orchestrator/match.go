@@ -175,7 +175,7 @@ func decodeMatch(v sexpr.Value, blue, red Code) (MatchResult, error) {
 	case sexpr.Symbol("ok"):
 		return decodePoints(list)
 	case sexpr.Symbol("fuel"):
-		return forfeited(list[1], "ran out of steps", nil), nil
+		return forfeited(list[1], outOfSteps, nil), nil
 	case sexpr.Symbol("forfeit"):
 		return decodeForfeit(list)
 	case sexpr.Symbol("memory"):
@@ -185,6 +185,8 @@ func decodeMatch(v sexpr.Value, blue, red Code) (MatchResult, error) {
 	}
 	return MatchResult{}, errors.New("a match has an unknown status")
 }
+
+const outOfSteps = "ran out of steps"
 
 func decodeForfeit(list sexpr.List) (MatchResult, error) {
 	if len(list) < 3 {

@@ -245,12 +245,27 @@ func (p TournamentPlan) Champion(played []PlayedMatch, side int) int {
 	return best
 }
 
-// worth is what a match counts for its two sides in the tournament's rank.
+// worth is what a match counts for its two sides in the tournament's rank. Who forfeits
+// must not take from the other what a match can be worth, so that one gets the best.
 func (p TournamentPlan) worth(r MatchResult) (blue, red float64) {
-	if p.Rank == ByPoints {
+	if p.Rank == ByPoints && (r.Verdict == Played || p.Best == 0) {
 		return r.Blue, r.Red
 	}
-	return r.Score(), 1 - r.Score()
+	return p.most() * r.Score(), p.most() * (1 - r.Score())
+}
+
+// most is what a match counts at most.
+func (p TournamentPlan) most() float64 {
+	if p.Rank == ByPoints && p.Best > 0 {
+		return p.Best
+	}
+	return 1
+}
+
+// missing is what blue missed of the most.
+func (p TournamentPlan) missing(r MatchResult) float64 {
+	blue, _ := p.worth(r)
+	return p.most() - blue
 }
 
 // FreeName is a name that nobody has taken, as like the wanted one as can be, and takes it.

@@ -13,8 +13,12 @@ import (
 //go:embed dilemma packer packer-duel self-destruct sortnet
 var files embed.FS
 
-// shared are files that an example takes from another one.
-var shared = map[string][]string{"packer-duel": {"packer/agent/agent.scm", "packer/agent/policy.scm"}}
+// shared are files that an example takes from another one, or has twice: where they
+// come from, by where they go.
+var shared = map[string]map[string]string{
+	"packer-duel": {"agent/agent.scm": "packer/agent/agent.scm", "agent/policy.scm": "packer/agent/policy.scm"},
+	"sortnet":     {"agent-16/agent.scm": "sortnet/agent/agent.scm", "agent-16/match.scm": "sortnet/agent/match.scm"},
+}
 
 // ErrRefused is wrapped when nothing was tried, for what the caller asked.
 var ErrRefused = errors.New("no example was written")
@@ -52,8 +56,8 @@ func Write(name, dir string) error {
 	}); err != nil {
 		return err
 	}
-	for _, path := range shared[name] {
-		if err := place(files, path, filepath.Join(dir, "agent", filepath.Base(path))); err != nil {
+	for to, from := range shared[name] {
+		if err := place(files, from, filepath.Join(dir, to)); err != nil {
 			return err
 		}
 	}

@@ -1,180 +1,68 @@
-// Command study judges the packer as a stranger would: ten seeds for each class,
-// every winner scored on streams whose seeds are drawn from the system once its
-// run has ended, beside two controls at the same number of evaluations: random
-// search, and the best of as many single variations of best fit.
+// Command study judges the examples as a stranger would: from some seeds each, beside
+// controls at the same budget, on what no search has seen, with intervals over the seeds.
+//
+//	go run ./experiments/study [flags] [packer|sortnet|sixteen|duel|dilemma]...
 package main
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"jird/experiments"
-	"jird/orchestrator"
-	"jird/population/ga"
 	"jird/sandbox"
-	"jird/snapshots/sexpr"
 )
 
-// class is one variant with the streams that judge it.
-type class struct {
-	variant string
-	streams int
-	recipe  string
-	goal    float64
-}
-
-var classes = []class{
-	{"or", 20, `((class . "u") (capacity . 150) (low . 20) (high . 100) (items . 500))`, 0.0325},
-	{"weibull", 5, `((class . "weibull") (capacity . 100) (items . 5000))`, 0.0085},
+// options are what may be varied, for all studies or for the packer's.
+type options struct {
+	seeds       int
+	first       uint64
+	evaluations int
+	controls    int
+	variant     string
 }
 
 // cache holds compiled code for all runs.
 var cache string
 
-// judged is one policy with its score on the judging streams.
-type judged struct {
-	name   string
-	result *orchestrator.Result // nil for best fit
-	took   time.Duration
-	score  float64
-}
-
 func main() {
 	sandbox.Stage()
-	seeds := flag.Int("seeds", 10, "runs of each class")
-	first := flag.Uint64("first", 1, "seed of the first run")
-	evaluations := flag.Int("evaluations", 90_000, "of each search")
-	controlled := flag.Int("controls", 10, "runs of each class that have the controls beside them")
-	variant := flag.String("variant", "", "or or weibull; empty: both")
-	spec := flag.String("spec", "experiments/examples/packer/experiment.yaml", "the experiment")
+	var o options
+	flag.IntVar(&o.seeds, "seeds", 10, "runs of each study")
+	flag.Uint64Var(&o.first, "first", 1, "seed of the first run")
+	flag.IntVar(&o.evaluations, "evaluations", 90_000, "packer: of each search")
+	flag.IntVar(&o.controls, "controls", 10, "runs that have the controls beside them")
+	flag.StringVar(&o.variant, "variant", "", "packer: or or weibull; empty: both")
 	flag.Parse()
-	var err error
-	if cache, err = os.MkdirTemp("", "jird-study-cache-"); err != nil {
+	if err := studies(o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "jird: study:", err)
 		os.Exit(1)
 	}
-	status := 0
-	for _, c := range classes {
-		if *variant != "" && *variant != c.variant {
-			continue
-		}
-		if err := study(c, *first, *seeds, *evaluations, *controlled, *spec); err != nil {
-			fmt.Fprintln(os.Stderr, "jird: study:", err)
-			status = 1
-			break
-		}
-	}
-	os.RemoveAll(cache)
-	os.Exit(status)
 }
 
-func study(c class, first uint64, seeds, evaluations, controlled int, path string) error {
-	scores, promoted := map[string][]float64{}, 0
-	for seed := first; seed < first+uint64(seeds); seed++ {
-		controls := []ga.Control{ga.Evolve}
-		if seed < first+uint64(controlled) {
-			controls = append(controls, ga.Random, ga.BestOfN)
+func studies(o options, names []string) (err error) {
+	if cache, err = os.MkdirTemp("", "jird-study-cache-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(cache)) }()
+	if len(names) == 0 {
+		names = []string{"packer", "sortnet", "sixteen", "duel", "dilemma"}
+	}
+	for _, name := range names {
+		if name == "packer" {
+			err = packer(o)
+		} else if d, known := duels[name]; known {
+			err = d.study(name, o)
+		} else {
+			err = fmt.Errorf("there is no study %q: use packer, sortnet, sixteen, duel or dilemma", name)
 		}
-		all, err := one(c, seed, evaluations, controls, path)
 		if err != nil {
 			return err
 		}
-		if len(controls) > 1 {
-			scores["evolved first"] = append(scores["evolved first"], all[0].score)
-		}
-		for _, j := range all {
-			scores[j.name] = append(scores[j.name], j.score)
-		}
-		if all[0].result.Promoted {
-			promoted++
-		}
-	}
-	fmt.Printf("%s: median of %d seeds: evolved %.3f %% (goal %.2f %%), best fit %.3f %%; promoted %d\n",
-		c.variant, seeds, 100*median(scores["evolved"]), 100*c.goal, 100*median(scores["best fit"]), promoted)
-	if n := len(scores["random"]); n > 0 {
-		fmt.Printf("%s: median of the first %d: evolved %.3f %%, random search %.3f %%, best of n %.3f %%\n",
-			c.variant, n, 100*median(slices.Clone(scores["evolved first"])), 100*median(scores["random"]), 100*median(scores["best-of-n"]))
 	}
 	return nil
-}
-
-func median(v []float64) float64 {
-	slices.Sort(v)
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
-}
-
-// one runs one seed and its controls, each in a state folder of its own, then draws
-// the judging streams and scores all winners and the incumbent on them.
-func one(c class, seed uint64, evaluations int, controls []ga.Control, path string) ([]judged, error) {
-	ctx := context.Background()
-	s, err := experiments.Load(path, c.variant)
-	if err != nil {
-		return nil, err
-	}
-	s.Seed, s.Search.Budget, s.Search.Evaluations = seed, 0, evaluations
-	var all []judged
-	for _, control := range controls {
-		j := judged{name: "evolved"}
-		if control != ga.Evolve {
-			s.Search.Control, j.name = string(control), string(control)
-		}
-		began := time.Now()
-		err := withLab(func(lab *experiments.Lab) error {
-			j.result, err = lab.Run(ctx, s, experiments.Options{})
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		j.took = time.Since(began)
-		all = append(all, j)
-	}
-	all = append(all, judged{name: "best fit"})
-	var b [8]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return nil, err
-	}
-	judging := binary.BigEndian.Uint64(b[:]) >> 2
-	for i := range all {
-		if err := all[i].judge(ctx, s, c, judging, all[0].result.Incumbent.Expr); err != nil {
-			return nil, err
-		}
-	}
-	fmt.Printf("%s seed %d, judged on %d streams of seed %d:\n", c.variant, seed, c.streams, judging)
-	for _, j := range all {
-		if j.result == nil {
-			fmt.Printf("  %-9s %.3f %%\n", j.name, 100*j.score)
-			continue
-		}
-		fmt.Printf("  %-9s %.3f %%  %d evaluations in %v, promoted %v (p = %.2g): %s\n",
-			j.name, 100*j.score, j.result.Evaluations, j.took.Round(time.Second), j.result.Promoted, j.result.P, j.result.Winner.Expr)
-	}
-	return all, nil
-}
-
-func (j *judged) judge(ctx context.Context, s *experiments.Spec, c class, seed uint64, incumbent string) error {
-	recipe, err := sexpr.Read([]byte(c.recipe))
-	if err != nil {
-		return err
-	}
-	expr := incumbent
-	if j.result != nil {
-		expr = j.result.Winner.Expr
-	}
-	return withLab(func(lab *experiments.Lab) error {
-		e, err := lab.Evaluate(ctx, s, []byte(expr), experiments.Drawn(c.streams, recipe, seed), experiments.Options{})
-		if err == nil {
-			j.score = e.Mean
-		}
-		return err
-	})
 }
 
 // withLab opens a state folder that starts empty but for compiled code: a run must
