@@ -4,7 +4,7 @@ FUZZTIME ?= 30s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: setup build evolve test crash bench lint fuzz study clean
+.PHONY: setup build evolve tournament test crash bench lint fuzz study clean
 
 setup:
 	@./setup.sh
@@ -14,6 +14,10 @@ build:
 
 evolve: setup build
 	./bin/jird run experiments/examples/packer/experiment.yaml --budget 90s --workers 2
+
+# Sorting networks against the inputs that they do not sort.
+tournament: setup build
+	./bin/jird tournament experiments/examples/sortnet/tournament.yaml --workers 2
 
 # One package at a time: the tests that watch processor time want the cores.
 test: setup
@@ -39,8 +43,9 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchtime 200x ./snapshots/wal/
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./snapshots/
 
+# STUDY='sortnet dilemma' takes some of them only.
 study: setup
-	$(GO) run ./experiments/study
+	$(GO) run ./experiments/study $(STUDY)
 
 # govulncheck asks a database on the net; where that cannot be reached the rest counts.
 lint:

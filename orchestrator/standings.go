@@ -102,9 +102,7 @@ func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
 			s.Standings = append(s.Standings, standings[i].Standing)
 		}
 		s.Champions = append(s.Champions, standings[0].Standing)
-		if standings[0].Ranks[1] > 1 {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("%s is not surely the best %s: its rank is from %g to %g; more seeds would tell", standings[0].Name, standings[0].Side, standings[0].Ranks[0], standings[0].Ranks[1]))
-		}
+		s.Warnings = append(s.Warnings, doubt(standings[0].Standing)...)
 		if g, met := p.generality(side, standings[0].entrant, played); met {
 			s.Generality = append(s.Generality, g)
 		}
@@ -117,6 +115,17 @@ func (p TournamentPlan) Standings(played []PlayedMatch) (*Standings, error) {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%s is what is live already: there is nothing to compare", p.Entrants[0].Name))
 	}
 	return s, nil
+}
+
+// doubt says in which way a side's champion may not be its best.
+func doubt(s Standing) []string {
+	switch {
+	case s.Ranks[1] == 1:
+		return nil
+	case s.Ranks[0] == s.Ranks[1]: // and so with every way to draw the matches anew
+		return []string{fmt.Sprintf("%s is one of %g that are equally good for %s", s.Name, 2*s.Rank-1, s.Side)}
+	}
+	return []string{fmt.Sprintf("%s is not surely the best %s: its rank is from %g to %g; more seeds would tell", s.Name, s.Side, s.Ranks[0], s.Ranks[1])}
 }
 
 // Judged is who is to be handed over.

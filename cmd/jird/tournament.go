@@ -104,13 +104,13 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 	t := table{header: []string{"side", "rank", "entrant", "mean", "interval", "won", "drawn", "lost", "rating", "alpha", "policy"}}
 	for _, e := range s.Standings {
 		t.rows = append(t.rows, []string{
-			e.Side, interval(e.Rank, e.Ranks), e.Name, fmt.Sprintf("%.3f", e.Mean), fmt.Sprintf("%.3f to %.3f", e.Means[0], e.Means[1]),
+			e.Side, interval(e.Rank, e.Ranks), e.Name, fmt.Sprintf("%.4g", e.Mean), fmt.Sprintf("%.4g to %.4g", e.Means[0], e.Means[1]),
 			strconv.Itoa(e.Wins), strconv.Itoa(e.Draws), strconv.Itoa(e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), mass(e.Alpha), e.Expr,
 		})
 	}
 	var lines []string
 	for _, g := range s.Generality {
-		lines = append(lines, fmt.Sprintf("%s %s against %d it had never met: mean %.3f, win rate %.3f in %d matches", g.Side, g.Champion, g.Opponents, g.Mean, g.WinRate, g.Matches))
+		lines = append(lines, fmt.Sprintf("%s %s against %d it had never met: mean %.4g, win rate %.3f in %d matches", g.Side, g.Champion, g.Opponents, g.Mean, g.WinRate, g.Matches))
 	}
 	if s.Promoted != nil {
 		lines = append(lines, fmt.Sprintf("%s: %s: %s", s.Judged, map[bool]string{true: "promoted", false: "not promoted"}[*s.Promoted], s.Reason))
@@ -118,7 +118,7 @@ func printStandings(c *cli.Context, s *orchestrator.Standings) error {
 	for _, w := range s.Warnings {
 		lines = append(lines, "warning: "+w)
 	}
-	lines = append(lines, fmt.Sprintf("%s: champion %s by %s, mean %.3f in %d rounds; %d matches, %d forfeits", s.Run, s.Champion.Name, s.Rank, s.Champion.Mean, s.Rounds, s.Matches, s.Forfeits))
+	lines = append(lines, fmt.Sprintf("%s: champion %s by %s, mean %.4g in %d rounds; %d matches, %d forfeits", s.Run, s.Champion.Name, s.Rank, s.Champion.Mean, s.Rounds, s.Matches, s.Forfeits))
 	return emit(c, s, []table{t}, lines...)
 }
 
