@@ -112,3 +112,44 @@ func TestMatchAnswersOfAnotherForm(t *testing.T) {
 		}
 	}
 }
+
+// Who forfeits a match of points gives the other all that a match can be worth, and a
+// draw of nobody's fault halves it, so that neither costs who did nothing wrong.
+func TestWorthOfAMatch(t *testing.T) {
+	played := MatchResult{Verdict: Played, Blue: 2, Red: 3}
+	forfeit := MatchResult{Verdict: Forfeit, Blue: 1}
+	draw := MatchResult{Verdict: Draw}
+	for _, c := range []struct {
+		rank                    string
+		best                    float64
+		result                  MatchResult
+		blue, red, missedByBlue float64
+	}{
+		{ByPoints, 5, played, 2, 3, 3}, {ByPoints, 5, forfeit, 5, 0, 0}, {ByPoints, 5, draw, 2.5, 2.5, 2.5},
+		{ByPoints, 0, forfeit, 1, 0, 0}, {ByWins, 5, played, 0, 1, 1}, {ByWins, 0, draw, 0.5, 0.5, 0.5},
+	} {
+		p := TournamentPlan{Rank: c.rank, Best: c.best}
+		if blue, red := p.worth(c.result); blue != c.blue || red != c.red || p.missing(c.result) != c.missedByBlue {
+			t.Errorf("by %s of %v: %+v is worth %v and %v, blue missed %v", c.rank, c.best, c.result, blue, red, p.missing(c.result))
+		}
+	}
+	p := TournamentPlan{Rank: ByWins}
+	for detail, want := range map[string]string{"blue ran out of steps": "fuel", "blue moved twice": "type"} {
+		if o := p.missed(MatchResult{Verdict: Forfeit, Red: 1, Detail: detail}); string(o.Status) != want {
+			t.Errorf("%s: %s", detail, o.Status)
+		}
+	}
+}
+
+// A champion that shares its place is told apart from one whose place is doubtful.
+func TestDoubt(t *testing.T) {
+	for want, s := range map[string]Standing{
+		"":                     {Rank: 1, Ranks: [2]float64{1, 1}},
+		"one of 7 that are":    {Rank: 4, Ranks: [2]float64{4, 4}},
+		"rank is from 1 to 3;": {Rank: 1, Ranks: [2]float64{1, 3}},
+	} {
+		if got := strings.Join(doubt(s), ""); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%+v: %q, want %q", s, got, want)
+		}
+	}
+}
