@@ -1,6 +1,7 @@
 package experiments
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,6 +22,7 @@ const mostArchived = 200
 type earlier struct {
 	kind  string // "run" or "tournament"
 	id    string
+	side  string // of the tournament; empty: the one of the same name, or its only one
 	place Fault
 }
 
@@ -186,7 +188,8 @@ func evenly[T any](all []T, most int) (some []T) {
 	return some
 }
 
-// sideOf reads a tournament and finds its side of a name, or its only one.
+// sideOf reads a tournament and finds the side that is meant: the one that was named,
+// that of the same name, or its only one.
 func (l *Lab) sideOf(of earlier, side string) (p orchestrator.TournamentPlan, n int, err error) {
 	p, _, err = l.tournament(of.id)
 	if errors.Is(err, ledger.ErrNoRun) {
@@ -195,11 +198,12 @@ func (l *Lab) sideOf(of earlier, side string) (p orchestrator.TournamentPlan, n 
 		}
 		return p, 0, fmt.Errorf("%s: %w", of.place.where(), err)
 	}
-	if err != nil || len(p.SideNames) == 1 {
+	if err != nil || (len(p.SideNames) == 1 && of.side == "") {
 		return p, 0, err
 	}
+	side = cmp.Or(of.side, side)
 	if n = slices.Index(p.SideNames, side); n < 0 {
-		return p, 0, of.fault("tournament %s has no side %s; %s", of.id, side, Suggest(side, p.SideNames))
+		return p, 0, of.fault("tournament %s has no side %s; say which is meant behind its id; %s", of.id, side, Suggest(side, p.SideNames))
 	}
 	return p, n, nil
 }

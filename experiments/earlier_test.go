@@ -223,3 +223,27 @@ func TestEarlierFaults(t *testing.T) {
 		t.Errorf("of one that is not done: %v", err)
 	}
 }
+
+// A lookup player that was evolved among two sides plays among the classics, who are one.
+func TestEvolvedPlayerMeetsTheClassics(t *testing.T) {
+	l := emptyLab(t)
+	lookup := changed(t, "dilemma", "lookup.yaml")
+	small(lookup).Promote = nil
+	evolved, err := l.Tournament(t.Context(), lookup, Options{Shadows: 4}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	classics := changed(t, "dilemma", "tournament.yaml", "    entrants:\n", "    entrants:\n      evolved: tournament "+evolved.Run+" blue\n")
+	classics.Promote, classics.Seeds = nil, 2
+	roster, err := l.Tournament(t.Context(), classics, Options{Shadows: 4}, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if was, is := sources(t, l, evolved.Run)[evolved.Champion.Name], sources(t, l, roster.Run)["evolved"]; was == "" || was != is {
+		t.Errorf("the champion was %s, and plays as %s", was, is)
+	}
+	lost := changed(t, "dilemma", "tournament.yaml", "    entrants:\n", "    entrants:\n      evolved: tournament "+evolved.Run+"\n")
+	if _, err := l.Tournament(t.Context(), lost, Options{}, nothing); err == nil || !strings.Contains(err.Error(), "say which is meant behind its id; use blue, red") {
+		t.Error(err)
+	}
+}

@@ -224,7 +224,8 @@ func (r *reader) entrants(n ast.Node, name string, read reading) (all []EntrantS
 			continue
 		}
 		if kind, id, found := strings.Cut(text, " "); found && (kind == "run" || kind == "tournament") {
-			all = append(all, EntrantSpec{Name: p.key, from: &earlier{kind, strings.TrimSpace(id), r.at(p.value)}})
+			id, side, _ := strings.Cut(strings.TrimSpace(id), " ")
+			all = append(all, EntrantSpec{Name: p.key, from: &earlier{kind, id, strings.TrimSpace(side), r.at(p.value)}})
 			continue
 		}
 		if file, found := strings.CutPrefix(text, "file "); found {

@@ -165,10 +165,15 @@ func (g *Grammar) checkDefinition(i int) (faults []error) {
 	if d.Shape != nil {
 		return append(faults, d.Shape.check(d)...)
 	}
-	if len(g.leaves(i, Real)) == 0 && len(g.Constants) == 0 {
+	if g.asksReal(d) && len(g.leaves(i, Real)) == 0 && len(g.Constants) == 0 {
 		faults = append(faults, fmt.Errorf("%s has no leaf of type real: add leaves or constants", d.Name))
 	}
 	return faults
+}
+
+// asksReal says whether an expression of a definition may have to have a real part.
+func (g *Grammar) asksReal(d Definition) bool {
+	return d.Result == Real || slices.ContainsFunc(g.functions(Bool), func(c choice) bool { return slices.Contains(c.args, Real) })
 }
 
 // checkName refuses what would mean something else inside an expression.

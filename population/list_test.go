@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"jird/snapshots/sexpr"
 )
 
 func listGrammar(t testing.TB, s Shape) *Grammar {
@@ -149,5 +151,35 @@ func TestListsThatAreRefused(t *testing.T) {
 		if one.Check() == nil {
 			t.Errorf("%+v passes", bad)
 		}
+	}
+}
+
+// A grammar of truth values alone needs no number: each genome is a table over what it sees.
+func TestGrammarOfTruthValues(t *testing.T) {
+	g := &Grammar{
+		Definitions: []Definition{{Name: "move", Params: []Param{{"mine", Bool}, {"theirs", Bool}}, Result: Bool}},
+		Functions:   []string{"and", "or", "not", "if"}, Leaves: []sexpr.Value{sexpr.Symbol("mine"), sexpr.Symbol("theirs")}, MaxDepth: 6, MaxSize: 30,
+	}
+	if err := g.Check(); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewSource(1))
+	distinct := map[string]bool{}
+	for range 200 {
+		a, b := g.Random(rng), g.Random(rng)
+		for _, o := range listOperators(g) {
+			a = o.vary(rng, a, b)
+		}
+		distinct[a.Hash()] = true
+		if _, err := g.Parse([]byte(a.Expr())); err != nil {
+			t.Fatal(a.Expr(), err)
+		}
+	}
+	if len(distinct) < 50 {
+		t.Errorf("%d distinct genomes of 200", len(distinct))
+	}
+	g.Functions = append(g.Functions, "<")
+	if err := g.Check(); err == nil || !strings.Contains(err.Error(), "no leaf of type real") {
+		t.Errorf("a comparison without numbers: %v", err)
 	}
 }
