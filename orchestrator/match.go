@@ -75,16 +75,19 @@ func (r MatchResult) Equal(o MatchResult) bool {
 	return r.Verdict == o.Verdict && r.Blue == o.Blue && r.Red == o.Red && r.BlueSteps == o.BlueSteps && r.RedSteps == o.RedSteps
 }
 
-// matchBatch bounds the matches of one request, as maxBatch does the genomes.
-const matchBatch = 32
+// batchOf is how many of some matches one request holds: enough that a side which plays
+// many is not read for each of them, and few enough that no worker has more than a share
+// of 1/32 left to do alone.
+func batchOf(matches int) int { return min(max(matches/32, 8), 128) }
 
 // Play implements Court for genomes.
 func (p *Pool) Play(ctx context.Context, sides []Code, matches []Match, notes bool) ([]MatchResult, error) {
 	results := make([]MatchResult, len(matches))
-	batches := (len(matches) + matchBatch - 1) / matchBatch
+	size := batchOf(len(matches))
+	batches := (len(matches) + size - 1) / size
 	err := p.inParallel(ctx, batches, func(ctx context.Context, b int) error {
-		from := b * matchBatch
-		to := min(from+matchBatch, len(matches))
+		from := b * size
+		to := min(from+size, len(matches))
 		return p.play(ctx, sides, matches[from:to], notes, results[from:to])
 	})
 	return results, err

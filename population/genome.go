@@ -103,20 +103,19 @@ func (n *node) with(i int, by *node) *node {
 // Genome is one typed expression or list for each of a grammar's definitions. It is
 // immutable and safe for concurrent use.
 type Genome struct {
-	grammar *Grammar
-	bodies  []*node
-	hash    string
+	grammar     *Grammar
+	bodies      []*node
+	definitions []sexpr.Text // written once: a genome is sent to many shadows
+	hash        string
 }
 
 func newGenome(g *Grammar, bodies []*node) *Genome {
 	genome := &Genome{grammar: g, bodies: bodies}
 	sum := sha256.New()
-	for _, d := range genome.Definitions() {
-		text, err := sexpr.Canonical(d)
-		if err != nil {
-			panic("population: a genome without a canonical form: " + err.Error())
-		}
-		sum.Write(append(text, '\n'))
+	for i := range g.Definitions {
+		text := canonical(genome.definition(i))
+		genome.definitions = append(genome.definitions, sexpr.Text(text))
+		sum.Write([]byte(text + "\n"))
 	}
 	genome.hash = hex.EncodeToString(sum.Sum(nil))
 	return genome
@@ -148,17 +147,16 @@ func (g *Genome) Depth() int {
 }
 
 // Definitions returns (define (name arg ...) body) for each definition, in the
-// grammar's order.
-func (g *Genome) Definitions() []sexpr.Value {
-	var all []sexpr.Value
-	for i, d := range g.grammar.Definitions {
-		head := sexpr.List{sexpr.Symbol(d.Name)}
-		for _, p := range d.Params {
-			head = append(head, sexpr.Symbol(p.Name))
-		}
-		all = append(all, sexpr.List{sexpr.Symbol("define"), head, g.bodies[i].expr()})
+// grammar's order. The slice is the genome's own.
+func (g *Genome) Definitions() []sexpr.Text { return g.definitions }
+
+func (g *Genome) definition(i int) sexpr.Value {
+	d := g.grammar.Definitions[i]
+	head := sexpr.List{sexpr.Symbol(d.Name)}
+	for _, p := range d.Params {
+		head = append(head, sexpr.Symbol(p.Name))
 	}
-	return all
+	return sexpr.List{sexpr.Symbol("define"), head, g.bodies[i].expr()}
 }
 
 // Expr is the canonical body if the grammar has one definition, else all
@@ -173,8 +171,8 @@ func (g *Genome) Expr() string {
 // Source is all definitions in canonical form, one on a line.
 func (g *Genome) Source() string {
 	var lines []string
-	for _, d := range g.Definitions() {
-		lines = append(lines, canonical(d))
+	for _, d := range g.definitions {
+		lines = append(lines, string(d))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -81,7 +81,11 @@ func (r *regression) Evaluate(ctx context.Context, genomes []*population.Genome)
 			panic("a genome was asked for twice in one batch")
 		}
 		seen[g.Hash()] = true
-		body := g.Definitions()[0].(sexpr.List)[2]
+		definition, err := g.Definitions()[0].Value()
+		if err != nil {
+			return nil, err
+		}
+		body := definition.(sexpr.List)[2]
 		o := population.Outcome{Status: population.OK}
 		for x := -2.0; x <= 2; x += 0.5 {
 			miss := math.Abs(oracle(body, x) - (x*x*x - 2*x + 1))
