@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/urfave/cli/v2"
@@ -110,25 +111,75 @@ func columns(f *os.File) int {
 	return int(size.Col)
 }
 
+// leastLast is the width below which a column of expressions cannot be read.
+const leastLast = 24
+
 // print draws a table. Where it is wider than the terminal the last column, of
-// expressions and reasons, is broken between words.
+// expressions and reasons, is broken between words, or follows the table.
 func (t table) print(w io.Writer, width int) error {
-	if last := len(t.header) - 1; width > 0 {
-		taken := 4 // the borders and padding of the last column
-		for i := range last {
-			widest := len(t.header[i])
-			for _, row := range t.rows {
-				widest = max(widest, len(row[i]))
-			}
-			taken += widest + 3
-		}
+	last := len(t.header) - 1
+	left := width - t.taken()
+	if width == 0 || last == 0 {
+		return draw(w, t.header, t.rows)
+	}
+	if left >= leastLast {
 		for _, row := range t.rows {
-			row[last] = wrap(row[last], max(width-taken, 20))
+			row[last] = wrap(row[last], left)
+		}
+		return draw(w, t.header, t.rows)
+	}
+	narrow := t.without(last)
+	if err := draw(w, narrow.header, narrow.rows); err != nil {
+		return err
+	}
+	for _, row := range t.rows {
+		if _, err := fmt.Fprintln(w, wrap(row[t.key()]+": "+row[last], width)); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// without is the table less one column.
+func (t table) without(column int) table {
+	less := table{header: slices.Delete(slices.Clone(t.header), column, column+1)}
+	for _, row := range t.rows {
+		less.rows = append(less.rows, slices.Delete(slices.Clone(row), column, column+1))
+	}
+	return less
+}
+
+// key is the column that a row is known by: the first in which no two are alike.
+func (t table) key() int {
+	for i := range t.header {
+		seen := map[string]bool{}
+		for _, row := range t.rows {
+			seen[row[i]] = true
+		}
+		if len(seen) == len(t.rows) {
+			return i
+		}
+	}
+	return 0
+}
+
+// taken is the width of all but the last column's text.
+func (t table) taken() int {
+	taken := 4 // the borders and padding of the last column
+	for i, name := range t.header[:len(t.header)-1] {
+		widest := utf8.RuneCountInString(name)
+		for _, row := range t.rows {
+			widest = max(widest, utf8.RuneCountInString(row[i]))
+		}
+		taken += widest + 3
+	}
+	return taken
+}
+
+func draw(w io.Writer, header []string, rows [][]string) error {
 	tw := tablewriter.NewWriter(w)
-	tw.Header(t.header)
-	return errors.Join(tw.Bulk(t.rows), tw.Render())
+	tw.Header(header)
+	return errors.Join(tw.Bulk(rows), tw.Render())
 }
 
 // wrap breaks a text between words, and a word that is longer than a line

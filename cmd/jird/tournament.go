@@ -101,12 +101,15 @@ func asserted(assertions []*experiments.Assertion, numbers map[string]float64) e
 }
 
 func printStandings(c *cli.Context, s *orchestrator.Standings) error {
-	t := table{header: []string{"side", "rank", "entrant", "mean", "interval", "won", "drawn", "lost", "rating", "alpha", "policy"}}
+	t := table{header: []string{"entrant", "side", "rank", "mean", "won:drawn:lost", "rating", "alpha", "policy"}}
 	for _, e := range s.Standings {
 		t.rows = append(t.rows, []string{
-			e.Side, interval(e.Rank, e.Ranks), e.Name, fmt.Sprintf("%.4g", e.Mean), fmt.Sprintf("%.4g to %.4g", e.Means[0], e.Means[1]),
-			strconv.Itoa(e.Wins), strconv.Itoa(e.Draws), strconv.Itoa(e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), mass(e.Alpha), e.Expr,
+			e.Name, e.Side, span("%g", e.Rank, e.Ranks), span("%.4g", e.Mean, e.Means),
+			fmt.Sprintf("%d:%d:%d", e.Wins, e.Draws, e.Losses), fmt.Sprintf("%.0f ± %.0f", e.Rating, 1.96*e.RD), mass(e.Alpha), e.Expr,
 		})
+	}
+	if len(s.Champions) == 1 {
+		t = t.without(1)
 	}
 	var lines []string
 	for _, g := range s.Generality {
@@ -130,12 +133,14 @@ func mass(alpha *float64) string {
 	return fmt.Sprintf("%.3f", *alpha)
 }
 
-// interval is a rank, with the ranks it may be.
-func interval(at float64, of [2]float64) string {
-	if of[0] == of[1] {
-		return fmt.Sprintf("%g", at)
+// span is a value, with what it may be.
+func span(format string, value float64, of [2]float64) string {
+	text := fmt.Sprintf(format, value)
+	low, high := fmt.Sprintf(format, of[0]), fmt.Sprintf(format, of[1])
+	if low == high {
+		return text
 	}
-	return fmt.Sprintf("%g (%g-%g)", at, of[0], of[1])
+	return text + " (" + low + "-" + high + ")"
 }
 
 func replayCommand() *cli.Command {
