@@ -63,6 +63,7 @@ type Options struct {
 	Shadows   int // 0: as the spec says
 	Isolation isolation.Level
 	Events    func(orchestrator.Event)
+	Keep      bool // keeps what is live, whatever wins
 }
 
 // Agent returns the live image of the spec's agent. The folder is captured if
@@ -157,26 +158,10 @@ func (l *Lab) complete(ctx context.Context, p *orchestrator.Plan, want string, o
 
 // Run starts a new run of a spec.
 func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result, error) {
-	p, err := s.Plan()
+	p, err := l.planFor(ctx, s, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.complete(ctx, &p, s.Runtime, o); err != nil {
-		return nil, err
-	}
-	agent, err := l.Agent(s)
-	if err != nil {
-		return nil, err
-	}
-	image, err := l.Vault.Get(agent)
-	if err != nil {
-		return nil, err
-	}
-	taken, err := orchestrator.ReadAgent(image, p.Search.Grammar, p.Evolved)
-	if err != nil {
-		return nil, err
-	}
-	p.Record = orchestrator.RunRecord{Agent: string(agent), Evaluator: taken.Evaluator, Runtime: p.Sandbox.Runtime.String()}
 	unlock, err := l.identify(s, &p.Record)
 	if err != nil {
 		return nil, err
@@ -184,6 +169,30 @@ func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result
 	defer unlock()
 	l.Say("run %s: %d shadows, %d workers, seed %d", p.Record.ID, p.Shadows, p.Workers, p.Record.Seed)
 	return orchestrator.Run(ctx, p, l.deps(o), nil)
+}
+
+// planFor makes a new run's plan, whose record lacks what depends on the repeat.
+func (l *Lab) planFor(ctx context.Context, s *Spec, o Options) (p orchestrator.Plan, err error) {
+	if p, err = s.Plan(); err != nil {
+		return p, err
+	}
+	if err := l.complete(ctx, &p, s.Runtime, o); err != nil {
+		return p, err
+	}
+	agent, err := l.Agent(s)
+	if err != nil {
+		return p, err
+	}
+	image, err := l.Vault.Get(agent)
+	if err != nil {
+		return p, err
+	}
+	taken, err := orchestrator.ReadAgent(image, p.Search.Grammar, p.Evolved)
+	if err != nil {
+		return p, err
+	}
+	p.Record = orchestrator.RunRecord{Agent: string(agent), Evaluator: taken.Evaluator, Runtime: p.Sandbox.Runtime.String()}
+	return p, nil
 }
 
 // identify gives a new run its id: that of the first repeat which no other
@@ -197,7 +206,13 @@ func (l *Lab) identify(s *Spec, r *orchestrator.RunRecord) (unlock func(), err e
 }
 
 func (l *Lab) deps(o Options) orchestrator.Deps {
-	return orchestrator.Deps{Vault: l.Vault, Recorder: l.Ledger, Events: o.Events, Promote: l.promoteWinner}
+	d := orchestrator.Deps{Vault: l.Vault, Recorder: l.Ledger, Events: o.Events, Promote: l.promoteWinner}
+	if o.Keep {
+		d.Promote = func(context.Context, string, snapshots.ID, snapshots.ID, string) (string, error) {
+			return "this run was to keep what is live", nil
+		}
+	}
+	return d
 }
 
 // Resume goes on with a run that was interrupted, from its last whole

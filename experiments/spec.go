@@ -3,6 +3,7 @@
 package experiments
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -43,8 +44,10 @@ type Spec struct {
 	Effect   float64  `json:"effect"`
 	Power    float64  `json:"power"`
 	Limits   Limits   `json:"limits"`
+	Question string   `json:"question,omitempty"` // what a comparison of its runs is to tell
 
 	Agent    string `json:"-"` // folder, resolved
+	Matrix   Matrix `json:"-"`
 	Shadows  int    `json:"-"`
 	StopFile string `json:"-"`
 
@@ -119,7 +122,7 @@ type Limits struct {
 
 func defaults() Spec {
 	return Spec{
-		Runtime: "auto", Seed: 1, Shadows: 50, Alpha: 0.01, Effect: 0.05, Power: 0.8,
+		Runtime: "auto", Seed: 1, Shadows: 50, Matrix: Matrix{Seeds: 5}, Alpha: 0.01, Effect: 0.05, Power: 0.8,
 		Grammar: Grammar{MaxDepth: 8, MaxSize: 40},
 		Search: Search{
 			Islands: 4, Population: 100, MigrateEvery: 5, Migrants: 3, Elites: 2,
@@ -143,13 +146,15 @@ func Load(path, variant string) (*Spec, error) {
 	fields := r.specFields(&spec)
 	fields["name"] = r.text(&spec.Name)
 	fields["agent"] = r.agent(&spec.Agent, &spec.place)
+	fields["question"] = r.text(&spec.Question)
+	fields["matrix"] = func(n ast.Node, name string) { r.object(n, name, r.matrixFields(&spec.Matrix)) }
 	fields["evolve"] = func(n ast.Node, name string) { r.object(n, name, r.evolveFields(&spec.Evolve)) }
 	fields["variants"] = func(n ast.Node, _ string) { variants = n }
 	r.object(root, "the experiment", fields)
 	if variants != nil {
 		r.variants(variants, &spec, variant)
-	} else if variant != "" {
-		r.fault(root, "variant %q is asked for, and the experiment has no variants", variant)
+	} else if variant != "" || spec.Matrix.Variants != nil {
+		r.fault(root, "variant %q is asked for, and the experiment has no variants", cmp.Or(append([]string{variant}, spec.Matrix.Variants...)...))
 	}
 	if r.complete(root, &spec); len(r.faults) == 0 {
 		spec.resolve(filepath.Dir(path))
@@ -158,6 +163,23 @@ func Load(path, variant string) (*Spec, error) {
 		return nil, err
 	}
 	return &spec, nil
+}
+
+func (r *reader) matrixFields(m *Matrix) map[string]field {
+	words := func(to *[]string, allowed ...string) field {
+		return r.list(func(v ast.Node) {
+			var word string
+			if read := r.text(&word); len(allowed) > 0 {
+				r.oneOf(&word, allowed...)(v, "a control")
+			} else {
+				read(v, "a variant")
+			}
+			*to = append(*to, word)
+		})
+	}
+	return map[string]field{
+		"variants": words(&m.Variants), "seeds": r.integer(&m.Seeds, 1, 1000), "controls": words(&m.Controls, string(ga.Random), string(ga.BestOfN)),
+	}
 }
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
@@ -175,6 +197,14 @@ func (r *reader) variants(n ast.Node, spec *Spec, wanted string) {
 		if p.key == wanted || (wanted == "" && len(names) == 1) {
 			*spec = one
 			spec.Variant = p.key
+		}
+	}
+	if spec.Matrix.Variants == nil {
+		spec.Matrix.Variants = names
+	}
+	for _, name := range spec.Matrix.Variants {
+		if !slices.Contains(names, name) {
+			r.fault(r.places["matrix"], "matrix names the variant %q, which is not there; %s", name, Suggest(name, names))
 		}
 	}
 	if wanted != "" && spec.Variant != wanted {

@@ -40,7 +40,7 @@ func app() *cli.App {
 		Name: "jird", Usage: "evolve a Scheme agent in isolated shadows, and promote what is truly better",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "home", Value: ".jird", EnvVars: []string{"JIRD_HOME"}, Usage: "state folder"}},
 		Commands: []*cli.Command{
-			initCommand(), runCommand(), resumeCommand(), evaluateCommand(), tournamentCommand(), replayCommand(), statusCommand(), reportCommand(), explainCommand(),
+			initCommand(), runCommand(), resumeCommand(), compareCommand(), evaluateCommand(), tournamentCommand(), replayCommand(), statusCommand(), reportCommand(), explainCommand(),
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
 			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(),
 		},
@@ -147,7 +147,7 @@ func flagsFirst(args []string) []string {
 
 // alone says whether a flag takes no value.
 func alone(arg string) bool {
-	return slices.Contains([]string{"-h", "--help", "--force", "--accept-loss"}, arg)
+	return slices.Contains([]string{"-h", "--help", "--force", "--accept-loss", "--matrix"}, arg)
 }
 
 func wantArgs(c *cli.Context, names ...string) error {

@@ -77,6 +77,11 @@ type table struct {
 
 // emit prints a result as JSON, or as tables and the lines that follow them.
 func emit(c *cli.Context, v any, tables []table, lines ...string) error {
+	return emitUnder(c, v, "", tables, lines...)
+}
+
+// emitUnder is emit with a text above the tables.
+func emitUnder(c *cli.Context, v any, above string, tables []table, lines ...string) error {
 	var b bytes.Buffer
 	if c.String("output") == "json" {
 		e := json.NewEncoder(&b)
@@ -89,6 +94,9 @@ func emit(c *cli.Context, v any, tables []table, lines ...string) error {
 		width := 0
 		if c.String("out") == "" {
 			width = columns(os.Stdout)
+		}
+		if above != "" {
+			fmt.Fprintln(&b, above)
 		}
 		for _, t := range tables {
 			if err := t.print(&b, width); err != nil {

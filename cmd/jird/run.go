@@ -116,17 +116,24 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "generations", Usage: "end after this many generations", DefaultText: asSpec},
 			&cli.DurationFlag{Name: "budget", Usage: "end after the generation in which this much time has passed", DefaultText: asSpec},
 			&cli.StringFlag{Name: "control", Usage: "none, or in place of evolution: random, best-of-n", DefaultText: asSpec},
+			&cli.BoolFlag{Name: "matrix", Usage: "all runs of the experiment's matrix, compared; none makes its winner live"}, casesFlag(),
 		),
 		Action: func(c *cli.Context) error {
 			s, err := loadSpec(c)
 			if err != nil {
 				return err
 			}
-			if err := override(c, s); err != nil {
-				return err
-			}
 			o, err := options(c)
 			if err != nil {
+				return err
+			}
+			if c.Bool("matrix") {
+				return runMatrix(c, s, o)
+			}
+			if c.IsSet("cases") {
+				return usageError{"--cases is for --matrix and jird compare"}
+			}
+			if err := override(c, s); err != nil {
 				return err
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
