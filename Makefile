@@ -1,16 +1,24 @@
 # Two commands matter: make evolve, and make test. Both set up what is missing.
 GO ?= go
 FUZZTIME ?= 30s
+PREFIX ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: setup build evolve tournament test crash bench lint fuzz study clean
+.PHONY: setup build install evolve tournament test crash bench lint fuzz study clean
 
 setup:
 	@./setup.sh
 
 build:
-	$(GO) build -o bin/jird ./cmd/jird
+	$(GO) build -trimpath -ldflags '-X main.stamped=$(VERSION)' -o bin/jird ./cmd/jird
+
+# DESTDIR stands before PREFIX, for packages.
+install: build
+	install -Dm755 bin/jird '$(DESTDIR)$(PREFIX)/bin/jird'
+	mkdir -p '$(DESTDIR)$(PREFIX)/share/bash-completion/completions'
+	bin/jird completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/jird'
 
 evolve: setup build
 	./bin/jird run experiments/examples/packer/experiment.yaml --budget 90s --workers 2

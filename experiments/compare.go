@@ -255,6 +255,18 @@ func bySeed(a, b Group) (x, y []float64, paired bool) {
 	return x, y, true
 }
 
+// Numbers are what can be asserted: the mean of incumbent and of each group by its name,
+// a space as -, and difference, p and corrected of the first contrast, which the answer is
+// about.
+func (c *Comparison) Numbers() map[string]float64 {
+	first := c.Contrasts[0]
+	n := map[string]float64{"incumbent.mean": c.Incumbent, "difference": first.Difference, "p": first.P, "corrected": first.Adjusted}
+	for _, g := range c.Groups {
+		n[strings.ReplaceAll(g.Name, " ", "-")+".mean"] = g.Mean
+	}
+	return n
+}
+
 // surely is the level of the answer's words.
 const surely = 0.05
 

@@ -97,6 +97,21 @@ type Result struct {
 	Interrupted bool         `json:"interrupted"`
 }
 
+// Numbers are what can be asserted: train and holdout of winner and incumbent, gain (how
+// much lower the winner's holdout is, as a share of the incumbent's), p, cases,
+// evaluations, generations and promoted.
+func (r *Result) Numbers() map[string]float64 {
+	n := map[string]float64{
+		"winner.train": r.Winner.Train, "winner.holdout": r.Winner.Holdout, "incumbent.train": r.Incumbent.Train, "incumbent.holdout": r.Incumbent.Holdout,
+		"p": r.P, "cases": float64(r.Cases), "evaluations": float64(r.Evaluations), "generations": float64(r.Generations),
+		"promoted": map[bool]float64{true: 1}[r.Promoted],
+	}
+	if r.Incumbent.Holdout != 0 {
+		n["gain"] = 1 - r.Winner.Holdout/r.Incumbent.Holdout
+	}
+	return n
+}
+
 // Deps are the places that a run works with.
 type Deps struct {
 	Vault    *snapshots.Vault

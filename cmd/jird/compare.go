@@ -17,7 +17,7 @@ func casesFlag() cli.Flag {
 func compareCommand() *cli.Command {
 	return &cli.Command{
 		Name: "compare", Usage: "score the winners of runs on cases that none has seen, and say what differs", ArgsUsage: "RUN RUN...",
-		Flags: append(outputFlags(), workersFlag(), isolationFlag(), casesFlag()),
+		Flags: append(outputFlags(), workersFlag(), isolationFlag(), casesFlag(), assertFlag()),
 		Action: func(c *cli.Context) error {
 			if c.NArg() < 2 {
 				return usageError{"jird compare takes two runs or more; see jird compare --help"}
@@ -35,11 +35,18 @@ func compared(c *cli.Context, lab *experiments.Lab, runs []string, o experiments
 	if c.IsSet("cases") && c.Int("cases") < 1 {
 		return usageError{"--cases must be 1 or more"}
 	}
+	assertions, err := assertions(c)
+	if err != nil {
+		return err
+	}
 	found, err := lab.Compare(c.Context, runs, c.Int("cases"), o)
 	if err != nil {
 		return err
 	}
-	return printComparison(c, found)
+	if err := printComparison(c, found); err != nil {
+		return err
+	}
+	return asserted(assertions, found.Numbers())
 }
 
 func printComparison(c *cli.Context, f *experiments.Comparison) error {

@@ -227,6 +227,9 @@ func doctorCommand() *cli.Command {
 	}
 }
 
+// stamped is the version that make build gives, of git describe.
+var stamped string
+
 func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name: "version", Usage: "print the version", Flags: outputFlags(),
@@ -242,6 +245,9 @@ func versionCommand() *cli.Command {
 						v["commit"] = s.Value
 					}
 				}
+			}
+			if stamped != "" {
+				v["version"] = stamped
 			}
 			return emit(c, v, []table{{[]string{"version", "go", "commit"}, [][]string{{v["version"], v["go"], v["commit"]}}}})
 		},

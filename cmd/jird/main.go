@@ -42,12 +42,15 @@ func app() *cli.App {
 		Commands: []*cli.Command{
 			initCommand(), runCommand(), resumeCommand(), compareCommand(), evaluateCommand(), tournamentCommand(), replayCommand(), statusCommand(), reportCommand(), explainCommand(),
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
-			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(),
+			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(), completionCommand(),
 		},
 		OnUsageError:   misused,
 		ExitErrHandler: func(*cli.Context, error) {}, // only main exits
 		Action:         group,
+
+		EnableBashCompletion: true,
 	}
+	withCompletion(a.Commands)
 	for _, c := range a.Commands {
 		c.OnUsageError, c.HideHelpCommand = misused, true
 		if c.Subcommands != nil {
@@ -111,6 +114,9 @@ func misused(c *cli.Context, err error, _ bool) error {
 // flagsFirst puts the flags that stand after a command's arguments before them,
 // as the flag parser wants it and people do not.
 func flagsFirst(args []string) []string {
+	if completing(args) { // what the shell asks about is the last word
+		return args
+	}
 	var words, flags []string
 	dangling := false // the last flag has no value
 	at := 1

@@ -116,6 +116,7 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "generations", Usage: "end after this many generations", DefaultText: asSpec},
 			&cli.DurationFlag{Name: "budget", Usage: "end after the generation in which this much time has passed", DefaultText: asSpec},
 			&cli.StringFlag{Name: "control", Usage: "none, or in place of evolution: random, best-of-n", DefaultText: asSpec},
+			assertFlag(),
 			&cli.BoolFlag{Name: "matrix", Usage: "all runs of the experiment's matrix, compared; none makes its winner live"}, casesFlag(),
 		),
 		Action: func(c *cli.Context) error {
@@ -173,7 +174,7 @@ func override(c *cli.Context, s *experiments.Spec) error {
 
 func resumeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resume", Usage: "go on with an interrupted run or tournament, exactly", ArgsUsage: "RUN", Flags: workFlags(),
+		Name: "resume", Usage: "go on with an interrupted run or tournament, exactly", ArgsUsage: "RUN", Flags: append(workFlags(), assertFlag()),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "RUN"); err != nil {
 				return err
@@ -201,6 +202,10 @@ func resumeCommand() *cli.Command {
 }
 
 func evolve(c *cli.Context, search experiments.Search, o experiments.Options, do func(experiments.Options) (*orchestrator.Result, error)) error {
+	assertions, err := assertions(c)
+	if err != nil {
+		return err
+	}
 	show, end := progress(search)
 	o.Events = show
 	result, err := do(o)
@@ -217,7 +222,7 @@ func evolve(c *cli.Context, search experiments.Search, o experiments.Options, do
 	case result.Stop == "budget" && result.Generations == 0:
 		return errTooShort
 	}
-	return nil
+	return asserted(assertions, result.Numbers())
 }
 
 func evaluateCommand() *cli.Command {
