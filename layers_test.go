@@ -11,7 +11,8 @@ import (
 
 // may lists, for each layer, the layers below that it may import.
 var may = map[string][]string{
-	"jird/cmd":          {"jird/experiments", "jird/orchestrator", "jird/population", "jird/sandbox", "jird/snapshots"},
+	"jird/docs":         {},
+	"jird/cmd":          {"jird/docs", "jird/experiments", "jird/orchestrator", "jird/population", "jird/sandbox", "jird/snapshots"},
 	"jird/experiments":  {"jird/orchestrator", "jird/population", "jird/sandbox", "jird/snapshots"},
 	"jird/orchestrator": {"jird/population", "jird/sandbox", "jird/snapshots"},
 	"jird/population":   {"jird/snapshots"},

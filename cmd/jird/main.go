@@ -42,13 +42,13 @@ func app() *cli.App {
 		Commands: []*cli.Command{
 			initCommand(), runCommand(), resumeCommand(), compareCommand(), evaluateCommand(), tournamentCommand(), replayCommand(), statusCommand(), reportCommand(), explainCommand(),
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
-			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(), completionCommand(),
+			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(), completionCommand(), helpCommand(),
 		},
 		OnUsageError:   misused,
 		ExitErrHandler: func(*cli.Context, error) {}, // only main exits
 		Action:         group,
 
-		EnableBashCompletion: true,
+		EnableBashCompletion: true, HideHelpCommand: true, // ours knows topics too
 	}
 	withCompletion(a.Commands)
 	for _, c := range a.Commands {
