@@ -55,13 +55,9 @@ func played(c *cli.Context, do func(*experiments.Lab, experiments.Options, func(
 	if err != nil {
 		return err
 	}
-	var assertions []*experiments.Assertion
-	for _, text := range c.StringSlice("assert") {
-		a, err := experiments.ParseAssertion(text)
-		if err != nil {
-			return usageError{"--assert is wrong:\n" + err.Error()}
-		}
-		assertions = append(assertions, a)
+	assertions, err := assertions(c)
+	if err != nil {
+		return err
 	}
 	return withLab(c, func(lab *experiments.Lab) error {
 		began := time.Now()
@@ -79,6 +75,18 @@ func played(c *cli.Context, do func(*experiments.Lab, experiments.Options, func(
 		}
 		return asserted(assertions, s.Numbers())
 	})
+}
+
+// assertions reads the flags of --assert.
+func assertions(c *cli.Context) (all []*experiments.Assertion, err error) {
+	for _, text := range c.StringSlice("assert") {
+		a, err := experiments.ParseAssertion(text)
+		if err != nil {
+			return nil, usageError{"--assert is wrong:\n" + err.Error()}
+		}
+		all = append(all, a)
+	}
+	return all, nil
 }
 
 // asserted is an errAsserted that says what does not hold.

@@ -59,6 +59,27 @@ func (r *Report) Verdict() string {
 	return fmt.Sprintf("%s: kept the incumbent: %s", r.Run, r.Reason)
 }
 
+// Numbers are what can be asserted of a run: generations, evaluations, seconds, shadows,
+// steps and promoted; best, median and diversity of the last generation; and train and
+// holdout of incumbent and winner. What is not known yet is not there.
+func (r *Report) Numbers() map[string]float64 {
+	n := map[string]float64{"generations": float64(r.Info.Generations), "evaluations": float64(r.Evaluations), "seconds": r.Seconds,
+		"shadows": float64(r.ShadowsPeak), "steps": float64(r.Steps)}
+	if r.Promoted != nil {
+		n["promoted"] = map[bool]float64{true: 1}[*r.Promoted]
+	}
+	if k := len(r.Generations); k > 0 && r.Generations[k-1].Scored() {
+		last := r.Generations[k-1]
+		n["best"], n["median"], n["diversity"] = last.Best, last.Median, float64(last.Vectors)/float64(last.Members)
+	}
+	for name, p := range map[string]*Policy{"incumbent": r.Incumbent, "winner": r.Winner} {
+		if p != nil {
+			n[name+".train"], n[name+".holdout"] = p.Train, p.Holdout
+		}
+	}
+	return n
+}
+
 // Report reads a run's course.
 func (l *Ledger) Report(run string) (*Report, error) {
 	if err := l.want(run); err != nil {
