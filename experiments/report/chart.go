@@ -174,6 +174,7 @@ func (c *chart) span() (low, high float64) {
 	low, high = all[0], all[len(all)-1]
 	if usual := all[len(all)*9/10]; !c.floor && high-low > 3*(usual-low) && usual > low {
 		high = usual
+		c.Text += fmt.Sprintf(" The axis ends at %.3g; what is above runs along its edge.", high)
 	}
 	if c.floor {
 		low = min(low, 0)

@@ -18,6 +18,12 @@ var files embed.FS
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"inc": func(i int) int { return i + 1 }, "num": num, "short": short, "pretty": pretty, "body": ledger.Body, "measured": measured, "saved": saved, "share": share,
+	"mass": func(alpha *float64) string {
+		if alpha == nil {
+			return "none"
+		}
+		return fmt.Sprintf("%.3f", *alpha)
+	},
 	"score": func(s *float64) string {
 		if s == nil {
 			return "failed"

@@ -9,6 +9,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"jird/experiments/ledger"
 	"jird/orchestrator"
@@ -66,7 +67,7 @@ func (t *Tournament) Answer() string {
 
 func decided(promoted bool, who, reason string) string {
 	if promoted {
-		return fmt.Sprintf("Promoted %s: %s.", who, reason)
+		return fmt.Sprintf("Promoted %s: %s.", who, strings.TrimPrefix(reason, "better: "))
 	}
 	return fmt.Sprintf("Kept the incumbent, not %s: %s.", who, reason)
 }
