@@ -84,7 +84,7 @@ func (c *chart) draw() error {
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Color, axis.Tick.Color, axis.Tick.Label.Color, axis.Label.TextStyle.Color = faint, faint, ink, ink
 		axis.Label.TextStyle.Font.Variant, axis.Tick.Label.Font.Variant = "Sans", "Sans"
-		axis.Label.TextStyle.Font.Size, axis.Tick.Label.Font.Size = 11, 10
+		axis.Label.TextStyle.Font.Size, axis.Tick.Label.Font.Size = 12, 11
 	}
 	p.X.Tick.Marker = plot.TickerFunc(wholeTicks)
 	low, high := c.span()

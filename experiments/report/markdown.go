@@ -91,7 +91,7 @@ func (m *markdown) decision(e *ledger.Explanation) {
 }
 
 func (m *markdown) origin(o ledger.Origin, jird string) {
-	m.line("\nSeed %d, %s, spec `%s`, agent `%s`, evaluator `%s`, jird %s.", o.Seed, word(o.Runtime), short(o.SpecHash), short(o.Agent), short(o.Evaluator), word(jird))
+	m.line("\nSeed %d, %s, spec %s, agent %s, evaluator %s, jird %s.", o.Seed, word(o.Runtime), word(short(o.SpecHash)), word(short(o.Agent)), word(short(o.Evaluator)), word(jird))
 }
 
 // ranks is a rank, with the ranks it may be.
