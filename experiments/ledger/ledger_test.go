@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand"
 	"os"
 	"path/filepath"
@@ -354,6 +355,25 @@ func TestReportTracesTheWinner(t *testing.T) {
 	}
 	if want := []Operator{{"seed", 1, 0, 1}, {"random", 2, 0, 1}, {"crossover", 1, 1, 0}, {"point", 2, 1, 1}}; !reflect.DeepEqual(r.Operators, want) {
 		t.Errorf("operators %v", r.Operators)
+	}
+}
+
+// Scores come back as they were written, and what is no list of them is damage.
+func TestReadScores(t *testing.T) {
+	rng := rand.New(rand.NewSource(3))
+	for range 200 {
+		var want []population.Score
+		for range rng.Intn(4) {
+			want = append(want, population.Score{Num: rng.NormFloat64() * math.Pow(10, float64(rng.Intn(600)-300)), Den: rng.Float64()})
+		}
+		if got, err := readScores(text(pairs(want))); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%v came back as %v, %v", want, got, err)
+		}
+	}
+	for _, bad := range []string{"", "[", "[[1]]", "[[1,2],[3]]", "[[1,2]", "[[a,2]]", "[[1,2,3]]", "[[1,2] ,[3,4]]"} {
+		if got, err := readScores(bad); err == nil {
+			t.Errorf("%q was read as %v", bad, got)
+		}
 	}
 }
 

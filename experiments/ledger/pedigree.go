@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
+	"strings"
 
 	"jird/population"
 )
@@ -52,18 +54,45 @@ func (l *Ledger) pedigree(run string) (*pedigree, error) {
 		if err := rows.Scan(&b.hash, &b.generation, &operator, &parents, &o.Status, &o.Steps, &scores); err != nil {
 			return nil, l.fault(err)
 		}
-		var pairs [][2]float64
 		var from []string
-		if err := errors.Join(json.Unmarshal([]byte(scores), &pairs), json.Unmarshal([]byte(parents), &from)); err != nil {
-			return nil, l.damage("genome %s of run %s: %w", b.hash, run, err)
+		var bad error
+		if o.Scores, bad = readScores(scores); bad == nil {
+			bad = json.Unmarshal([]byte(parents), &from)
 		}
-		o.Scores = unpairs(pairs)
+		if bad != nil {
+			return nil, l.damage("genome %s of run %s: %w", b.hash, run, bad)
+		}
 		b.fitness, b.vector = o.Fitness(), maphash.String(seed, string(o.Status)+scores)
 		p.outcomes[string(o.Status)]++
 		p.steps[b.generation] += o.Steps
 		best = p.add(b, operator, from, best)
 	}
 	return p, l.fault(rows.Err())
+}
+
+// readScores reads what text(pairs(scores)) wrote, and nothing else: five times as fast as
+// JSON in general, which took most of the time of a report.
+func readScores(text string) (scores []population.Score, err error) {
+	if text == "[]" {
+		return nil, nil
+	}
+	inner, opened := strings.CutPrefix(text, "[[")
+	inner, closed := strings.CutSuffix(inner, "]]")
+	if !opened || !closed {
+		return nil, fmt.Errorf("%.40q are no scores", text)
+	}
+	for pair := range strings.SplitSeq(inner, "],[") {
+		num, den, _ := strings.Cut(pair, ",")
+		var s population.Score
+		if s.Num, err = strconv.ParseFloat(num, 64); err == nil {
+			s.Den, err = strconv.ParseFloat(den, 64)
+		}
+		if err != nil {
+			return nil, err
+		}
+		scores = append(scores, s)
+	}
+	return scores, nil
 }
 
 // add counts a genome, and returns the best fitness so far.
