@@ -92,16 +92,12 @@ func documentOf(c *cli.Context, lab *experiments.Lab) (doc document, table func(
 		r.Jird = thisJird()
 		return r, func() error { return printReport(c, r.Report) }, nil
 	}
-	if o := c.String("output"); o == "table" || o == "json" {
-		s, err := lab.Standings(id)
-		return &report.Tournament{Standings: s}, func() error { return printStandings(c, s) }, err
-	}
 	t, err := lab.TournamentReport(id)
 	if err != nil {
 		return nil, nil, err
 	}
 	t.Jird = thisJird()
-	return t, nil, nil
+	return t, func() error { return printStandings(c, t.Standings) }, nil
 }
 
 // thisJird names the program that makes a report: version, and commit if it is known.
@@ -133,9 +129,9 @@ func printReport(c *cli.Context, r *ledger.Report) error {
 			course.rows = append(course.rows, []string{fmt.Sprint(g.Number), fmt.Sprint(g.Evaluations), percent(g.Best), percent(g.Median), fmt.Sprint(g.Failed)})
 		}
 	}
-	paid := table{header: []string{"operator", "made", "best so far"}}
+	paid := table{header: []string{"operator", "made", "better than parents", "best so far"}}
 	for _, o := range r.Operators {
-		paid.rows = append(paid.rows, []string{o.Name, fmt.Sprint(o.Made), fmt.Sprint(o.Paid)})
+		paid.rows = append(paid.rows, []string{o.Name, fmt.Sprint(o.Made), fmt.Sprint(o.Better), fmt.Sprint(o.Paid)})
 	}
 	var tables []table
 	var lines []string

@@ -7,7 +7,7 @@ import (
 	"jird/experiments/ledger"
 )
 
-// shownIslands is how many islands the charts and tables tell apart.
+// shownIslands is how many islands a chart tells apart.
 const shownIslands = 8
 
 // shownRows is how many generations a table of the page shows; CSV and JSON have all.
@@ -37,7 +37,7 @@ func (r *Run) islands() int {
 	for _, g := range r.Generations {
 		most = max(most, len(g.Islands))
 	}
-	return min(most, shownIslands)
+	return most
 }
 
 // by makes a series of the generations.
@@ -106,7 +106,10 @@ func (r *Run) speed() *chart {
 
 func (r *Run) byIsland(title, text string, of func(ledger.Spread) float64, islands int) *chart {
 	c := &chart{Title: title, Text: text, y: "score", xs: r.numbers()}
-	for i := range islands {
+	if islands > shownIslands {
+		c.Text += fmt.Sprintf(" The first %d of %d islands are drawn.", shownIslands, islands)
+	}
+	for i := range min(islands, shownIslands) {
 		ys := r.by(func(g ledger.Generation) float64 {
 			if i >= len(g.Islands) || !g.Islands[i].Scored() {
 				return math.NaN()

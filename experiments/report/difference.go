@@ -83,6 +83,10 @@ func (t *tree) holds(other *tree) bool {
 	return len(t.text) > len(other.text) && slices.ContainsFunc(t.kids, func(k *tree) bool { return k.text == other.text || k.holds(other) })
 }
 
+// worth says whether a tree is enough of another one to be looked for in it: a lone
+// variable is in nearly everything.
+func (t *tree) worth(of *tree) bool { return 8*len(t.text) >= len(of.text) }
+
 type parts []part
 
 func (d *parts) put(c change, text string) {
@@ -103,9 +107,9 @@ func (d *parts) walk(a, b *tree) {
 	switch {
 	case a.text == b.text:
 		d.put(same, a.text)
-	case b.holds(a):
+	case a.worth(b) && b.holds(a):
 		d.around(b, a, added)
-	case a.holds(b):
+	case b.worth(a) && a.holds(b):
 		d.around(a, b, removed)
 	case len(a.kids) > 0 && len(b.kids) > 0 && (len(a.kids) == len(b.kids) || a.kids[0].text == b.kids[0].text):
 		d.put(same, "(")

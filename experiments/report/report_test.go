@@ -164,7 +164,7 @@ func inert(t *testing.T, page string) string {
 }
 
 func TestRunPageTellsTheStory(t *testing.T) {
-	r := recorded(t, 60, 40)()
+	r := recorded(t, 40, 16)()
 	text := inert(t, pageOf(t, r))
 	for _, want := range []string{
 		"Promoted the winner: truly.", "Scores by generation", "Diversity by generation", "Best by island", "island 4", "crossover",
@@ -191,9 +191,9 @@ func TestRunPageTellsTheStory(t *testing.T) {
 
 // However long a run was, its page stays small.
 func TestPageStaysSmall(t *testing.T) {
-	short, long := len(pageOf(t, recorded(t, 200, 8)())), len(pageOf(t, recorded(t, 600, 8)()))
-	if long > 500_000 || long > short*3/2 {
-		t.Errorf("%d bytes for 600 generations, %d for 200", long, short)
+	short, long := len(pageOf(t, recorded(t, 60, 8)())), len(pageOf(t, recorded(t, 240, 8)()))
+	if long > 500_000 || long > short*2 {
+		t.Errorf("%d bytes for 240 generations, %d for 60", long, short)
 	}
 }
 
