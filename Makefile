@@ -28,7 +28,8 @@ tournament: setup build
 	./bin/jird tournament experiments/examples/sortnet/tournament.yaml --workers 2
 
 # One package at a time: the tests that watch processor time want the cores.
-test: setup
+test:
+	@./setup.sh test
 	$(GO) test -p 1 -race -timeout 15m $(TESTFLAGS) ./...
 
 # The guard and its agent killed CRASH_KILLS times under load, and the journal's crash

@@ -106,6 +106,9 @@ func words(text string) (all []word) {
 	return all
 }
 
+// String is the assertion as it was written.
+func (a *Assertion) String() string { return a.text }
+
 // Failed returns the comparisons that do not hold of the numbers, with what they are;
 // none if all hold. A name that is not there is an *AssertionError.
 func (a *Assertion) Failed(numbers map[string]float64) (failed []string, err error) {

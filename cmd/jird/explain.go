@@ -94,7 +94,7 @@ func caseRows(cases []ledger.Compared) [][]string {
 	for _, o := range cases {
 		difference := "none"
 		if o.Incumbent.Status == population.OK && o.Winner.Status == population.OK {
-			difference = percent(o.Incumbent.Num/o.Incumbent.Den - o.Winner.Num/o.Winner.Den)
+			difference = score(o.Incumbent.Num/o.Incumbent.Den - o.Winner.Num/o.Winner.Den)
 		}
 		rows = append(rows, []string{o.Case, measuredText(o.Incumbent), measuredText(o.Winner), difference})
 	}
@@ -113,9 +113,9 @@ func lookRows(d *ledger.Evidence) [][]string {
 	for _, l := range d.Looks {
 		bound := "none"
 		if l.Bound != nil {
-			bound = percent(*l.Bound)
+			bound = score(*l.Bound)
 		}
-		rows = append(rows, []string{fmt.Sprint(l.N), percent(l.Incumbent), percent(l.Winner), percent(l.Statistic), bound, fmt.Sprintf("%.2g", l.P), fmt.Sprintf("%.2g", l.Chance), string(l.Stop)})
+		rows = append(rows, []string{fmt.Sprint(l.N), score(l.Incumbent), score(l.Winner), score(l.Statistic), bound, fmt.Sprintf("%.2g", l.P), fmt.Sprintf("%.2g", l.Chance), string(l.Stop)})
 	}
 	return rows
 }

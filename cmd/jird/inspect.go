@@ -5,8 +5,6 @@ import (
 	"io"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -91,76 +89,6 @@ func decision(promoted *bool) string {
 	return "kept"
 }
 
-func reportCommand() *cli.Command {
-	return &cli.Command{
-		Name: "report", Usage: "show how a run or tournament went", ArgsUsage: "RUN", Flags: outputFlags(),
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, "RUN"); err != nil {
-				return err
-			}
-			return withLab(c, func(lab *experiments.Lab) error {
-				if lab.IsTournament(c.Args().First()) {
-					s, err := lab.Standings(c.Args().First())
-					if err != nil {
-						return err
-					}
-					return printStandings(c, s)
-				}
-				r, err := lab.Report(c.Args().First())
-				if err != nil {
-					return err
-				}
-				return printReport(c, r)
-			})
-		},
-	}
-}
-
-// reportRows is the most generations that a table shows; JSON has them all.
-const reportRows = 20
-
-func printReport(c *cli.Context, r *ledger.Report) error {
-	course := table{header: []string{"generation", "evaluations", "best", "median", "failed"}}
-	step := max(1, (len(r.Generations)+reportRows-1)/reportRows)
-	for i, g := range r.Generations {
-		if i%step == 0 || i == len(r.Generations)-1 {
-			course.rows = append(course.rows, []string{fmt.Sprint(g.Number), fmt.Sprint(g.Evaluations), percent(g.Best), percent(g.Median), fmt.Sprint(g.Failed)})
-		}
-	}
-	paid := table{header: []string{"operator", "made", "best so far"}}
-	for _, o := range r.Operators {
-		paid.rows = append(paid.rows, []string{o.Name, fmt.Sprint(o.Made), fmt.Sprint(o.Paid)})
-	}
-	var tables []table
-	var lines []string
-	if len(r.Generations) > 0 {
-		tables, lines = []table{course, paid}, []string{"outcomes: " + counts(r.Outcomes)}
-	}
-	if r.Lineage != nil {
-		tables = append(tables, sides(*r.Incumbent, *r.Winner))
-		lines = append(lines, fmt.Sprintf("the winner was first measured in generation %d and has %d ancestors", r.Lineage.Generation, r.Lineage.Ancestors))
-	}
-	return emit(c, r, tables, append(lines, r.Verdict())...)
-}
-
-// counts lists what happened how often, the most frequent first.
-func counts(of map[string]int) string {
-	var all []string
-	for name := range of {
-		all = append(all, name)
-	}
-	slices.SortFunc(all, func(a, b string) int {
-		if of[a] != of[b] {
-			return of[b] - of[a]
-		}
-		return strings.Compare(a, b)
-	})
-	for i, name := range all {
-		all[i] = fmt.Sprintf("%d %s", of[name], name)
-	}
-	return strings.Join(all, ", ")
-}
-
 func ledgerCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ledger", Usage: "the history of runs",
@@ -237,19 +165,25 @@ func versionCommand() *cli.Command {
 			if err := wantArgs(c); err != nil {
 				return err
 			}
-			v := map[string]string{"version": "devel", "go": "", "commit": ""}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				v["version"], v["go"] = info.Main.Version, info.GoVersion
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						v["commit"] = s.Value
-					}
-				}
-			}
-			if stamped != "" {
-				v["version"] = stamped
-			}
+			v := version()
 			return emit(c, v, []table{{[]string{"version", "go", "commit"}, [][]string{{v["version"], v["go"], v["commit"]}}}})
 		},
 	}
+}
+
+// version says which build this is.
+func version() map[string]string {
+	v := map[string]string{"version": "devel", "go": "", "commit": ""}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v["version"], v["go"] = info.Main.Version, info.GoVersion
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v["commit"] = s.Value
+			}
+		}
+	}
+	if stamped != "" {
+		v["version"] = stamped
+	}
+	return v
 }

@@ -211,12 +211,13 @@ func wrap(text string, width int) string {
 	return strings.Join(append(lines, string(line)), "\n")
 }
 
-func percent(f float64) string { return fmt.Sprintf("%.3f %%", 100*f) }
+// score is in the referee's unit: nothing is known of it.
+func score(f float64) string { return fmt.Sprintf("%.4g", f) }
 
 func sides(incumbent, winner ledger.Policy) table {
 	return table{[]string{"", "train", "holdout", "policy"}, [][]string{
-		{"incumbent", percent(incumbent.Train), percent(incumbent.Holdout), incumbent.Expr},
-		{"winner", percent(winner.Train), percent(winner.Holdout), winner.Expr},
+		{"incumbent", score(incumbent.Train), score(incumbent.Holdout), incumbent.Expr},
+		{"winner", score(winner.Train), score(winner.Holdout), winner.Expr},
 	}}
 }
 
@@ -238,8 +239,8 @@ func printResult(c *cli.Context, r *orchestrator.Result) error {
 func printEvaluation(c *cli.Context, e *experiments.Evaluation) error {
 	var rows [][]string
 	for _, name := range slices.Sorted(maps.Keys(e.Scores)) {
-		rows = append(rows, []string{percent(e.Scores[name]), name})
+		rows = append(rows, []string{score(e.Scores[name]), name})
 	}
-	rows = append(rows, []string{percent(e.Mean), "(all: excess over bound)"})
+	rows = append(rows, []string{score(e.Mean), "(all together)"})
 	return emit(c, e, []table{{[]string{"score", "case"}, rows}}, e.Genome)
 }

@@ -114,6 +114,44 @@ func (l *Ledger) Champions(tournament string, side int) (all []Champion, err err
 	return all, l.fault(rows.Err())
 }
 
+// Reign is the best of a side's generation and how it did then: a mean against the
+// opponents of that generation, which is no measure across generations.
+type Reign struct {
+	Generation  int      `json:"generation"`
+	Side        int      `json:"side"`
+	Evaluations int      `json:"evaluations"` // so far
+	Source      string   `json:"source"`
+	Score       *float64 `json:"score"` // lower is better; null if it failed
+}
+
+// Reigns are the best of both sides' generations, in order.
+func (l *Ledger) Reigns(tournament string) (all []Reign, err error) {
+	rows, err := l.db.Query(`SELECT generation, side, evaluations, best -> '$[0]' AS first FROM coevolution
+		WHERE tournament = ? AND first IS NOT NULL ORDER BY generation, side`, tournament)
+	if err != nil {
+		return nil, l.fault(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r Reign
+		var text string
+		if err := rows.Scan(&r.Generation, &r.Side, &r.Evaluations, &text); err != nil {
+			return nil, l.fault(err)
+		}
+		var first evolved
+		if err := json.Unmarshal([]byte(text), &first); err != nil {
+			return nil, l.damage("generation %d of tournament %s: %w", r.Generation, tournament, err)
+		}
+		r.Source = first.Source
+		if o := (population.Outcome{Status: first.Status, Scores: unpairs(first.Scores)}); o.Fitness() < population.WorstFitness {
+			score := o.Fitness()
+			r.Score = &score
+		}
+		all = append(all, r)
+	}
+	return all, l.fault(rows.Err())
+}
+
 func restored(grammar *population.Grammar, members []evolved) ([]ga.Member, error) {
 	var all []ga.Member
 	for _, m := range members {

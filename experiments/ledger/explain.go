@@ -45,6 +45,16 @@ func (l *Ledger) Explain(run string, number int) (*Explanation, error) {
 	return e, nil
 }
 
+// Decision reads the first decision of a run or a tournament, or gives nil if none was
+// declared.
+func (l *Ledger) Decision(run string) (*Explanation, error) {
+	var n int
+	if err := l.db.QueryRow("SELECT count(*) FROM decision WHERE run = ? AND number = 1", run).Scan(&n); err != nil || n == 0 {
+		return nil, l.fault(err)
+	}
+	return l.Explain(run, 1)
+}
+
 // Numbered gives the number under which two images are to be compared for a run or an
 // agent: the one after all others, or if they have been before that one, with what was
 // found, which is nil if that comparison did not end.

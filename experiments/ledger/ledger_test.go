@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand"
 	"os"
 	"path/filepath"
@@ -330,7 +331,14 @@ func TestReportTracesTheWinner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *r.Lineage != (Lineage{Generation: 1, Ancestors: 3}) {
+	four, two, five, six := 4.0, 2.0, 5.0, 6.0
+	want := Lineage{Generation: 1, Ancestors: 3, Path: []Step{
+		{Ancestor: Ancestor{Source: winner.Source(), Operator: Simplified, Generation: 1}},
+		{Ancestor: Ancestor{d.Hash(), d.Source(), "point", 1, &two}},
+		{Ancestor: Ancestor{c.Hash(), c.Source(), "crossover", 1, &four}, Father: &Ancestor{b.Hash(), b.Source(), "random", 0, &six}},
+		{Ancestor: Ancestor{a.Hash(), a.Source(), "seed", 0, &five}},
+	}}
+	if !reflect.DeepEqual(*r.Lineage, want) {
 		t.Errorf("lineage %+v", *r.Lineage)
 	}
 	if *r.Winner != (Policy{"(+ 0.5 x)", 2, 2.5}) || *r.Incumbent != (Policy{"x", 5, 5.5}) {
@@ -339,8 +347,55 @@ func TestReportTracesTheWinner(t *testing.T) {
 	if r.Outcomes["ok"] != 5 || r.Outcomes["fuel"] != 1 {
 		t.Errorf("outcomes %v", r.Outcomes)
 	}
-	if want := []Operator{{"seed", 1, 1}, {"random", 2, 1}, {"crossover", 1, 0}, {"point", 2, 1}}; !reflect.DeepEqual(r.Operators, want) {
+	if want := (Spread{Members: 3, Failed: 1, Best: 2, Quarter: 2, Median: 4, Three: 4}); r.Generations[1].Spread != want || r.Generations[1].Islands[0] != want {
+		t.Errorf("generation 1: %+v", r.Generations[1])
+	}
+	if r.Generations[1].Genomes != 3 || r.Generations[1].Vectors != 3 {
+		t.Errorf("diversity: %+v", r.Generations[1])
+	}
+	if want := []Operator{{"seed", 1, 0, 1}, {"random", 2, 0, 1}, {"crossover", 1, 1, 0}, {"point", 2, 1, 1}}; !reflect.DeepEqual(r.Operators, want) {
 		t.Errorf("operators %v", r.Operators)
+	}
+}
+
+// Scores come back as they were written, and what is no list of them is damage.
+func TestReadScores(t *testing.T) {
+	rng := rand.New(rand.NewSource(3))
+	for range 200 {
+		var want []population.Score
+		for range rng.Intn(4) {
+			want = append(want, population.Score{Num: rng.NormFloat64() * math.Pow(10, float64(rng.Intn(600)-300)), Den: rng.Float64()})
+		}
+		if got, err := readScores(text(pairs(want))); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("%v came back as %v, %v", want, got, err)
+		}
+	}
+	for _, bad := range []string{"", "[", "[[1]]", "[[1,2],[3]]", "[[1,2]", "[[a,2]]", "[[1,2,3]]", "[[1,2] ,[3,4]]"} {
+		if got, err := readScores(bad); err == nil {
+			t.Errorf("%q was read as %v", bad, got)
+		}
+	}
+}
+
+// A long line keeps its ends, and says how many steps are between them.
+func TestLongLineIsCut(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "ledger.db"))
+	all := fill(t, l, "r")
+	p := &pedigree{operators: []Operator{{Name: "point"}}}
+	const long = 3 * pathEnds
+	for i := range long {
+		b := bred{hash: all[0].Fresh[i%10].Genome.Hash(), generation: i}
+		if i > 0 {
+			b.parents = []int{i - 1}
+		}
+		p.all = append(p.all, b)
+	}
+	var line Lineage
+	if err := l.follow("r", long-1, p, &line); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(line.Path); n != 2*pathEnds || line.Path[pathEnds-1].Skipped != pathEnds || line.Path[pathEnds].Generation != pathEnds-1 || line.Path[n-1].Generation != 0 {
+		t.Errorf("%d steps: %+v", n, line.Path)
 	}
 }
 

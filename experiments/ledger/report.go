@@ -8,26 +8,8 @@ import (
 	"slices"
 
 	"jird/orchestrator"
-	"jird/population"
 	"jird/snapshots/sexpr"
 )
-
-// Generation is one row of a report. Scores are means; lower is better.
-type Generation struct {
-	Number      int     `json:"generation"`
-	Evaluations int     `json:"evaluations"`
-	Best        float64 `json:"best"`
-	Median      float64 `json:"median"`
-	Failed      int     `json:"failed"` // members without a score
-}
-
-// Operator is how often an operator's children were measured, and how often one
-// was the best so far.
-type Operator struct {
-	Name string `json:"operator"`
-	Made int    `json:"made"`
-	Paid int    `json:"paid"`
-}
 
 // Policy is a side of the decision; scores are means, lower is better.
 type Policy struct {
@@ -36,21 +18,32 @@ type Policy struct {
 	Holdout float64 `json:"holdout"`
 }
 
-// Lineage is where the winner came from, before it was simplified.
-type Lineage struct {
-	Generation int `json:"generation"` // in which it was first measured
-	Ancestors  int `json:"ancestors"`  // distinct ones, without itself
+// Origin is what a run or a tournament was made from.
+type Origin struct {
+	Name      string          `json:"name"`
+	Variant   string          `json:"variant"`
+	Spec      json.RawMessage `json:"spec"` // as it was recorded
+	SpecHash  string          `json:"spec_hash"`
+	Agent     string          `json:"agent"` // snapshot
+	Evaluator string          `json:"evaluator"`
+	Runtime   string          `json:"runtime"`
+	Seed      uint64          `json:"seed"`
+	Repeat    int             `json:"repeat"`
+	Started   string          `json:"started"`
 }
 
 // Report is how a run went. Sides and lineage are null before the decision.
 type Report struct {
 	Info
+	Origin      Origin         `json:"origin"`
+	Isolation   string         `json:"isolation"`
 	Incumbent   *Policy        `json:"incumbent"`
 	Winner      *Policy        `json:"winner"`
 	Lineage     *Lineage       `json:"lineage"`
 	Generations []Generation   `json:"by_generation"`
 	Operators   []Operator     `json:"operators"`
 	Outcomes    map[string]int `json:"outcomes"`
+	Steps       int64          `json:"steps"` // of all training measurements
 }
 
 // Verdict is the run's end in a line.
@@ -66,6 +59,30 @@ func (r *Report) Verdict() string {
 	return fmt.Sprintf("%s: kept the incumbent: %s", r.Run, r.Reason)
 }
 
+// Numbers are what can be asserted of a run: generations, evaluations, seconds, shadows,
+// steps and promoted; best, median and diversity of the last generation; and train and
+// holdout of incumbent and winner. What is not known yet is not there.
+func (r *Report) Numbers() map[string]float64 {
+	n := map[string]float64{"generations": float64(r.Info.Generations), "evaluations": float64(r.Evaluations), "seconds": r.Seconds,
+		"shadows": float64(r.ShadowsPeak), "steps": float64(r.Steps)}
+	if r.Promoted != nil {
+		n["promoted"] = map[bool]float64{true: 1}[*r.Promoted]
+	}
+	if k := len(r.Generations); k > 0 && r.Generations[k-1].Scored() {
+		last := r.Generations[k-1]
+		n["best"], n["median"], n["diversity"] = last.Best, last.Median, float64(last.Vectors)/float64(last.Members)
+	}
+	for name, p := range map[string]*Policy{"incumbent": r.Incumbent, "winner": r.Winner} {
+		if p != nil {
+			n[name+".train"], n[name+".holdout"] = p.Train, p.Holdout
+		}
+	}
+	if n["incumbent.holdout"] != 0 {
+		n["gain"] = 1 - n["winner.holdout"]/n["incumbent.holdout"]
+	}
+	return n
+}
+
 // Report reads a run's course.
 func (l *Ledger) Report(run string) (*Report, error) {
 	if err := l.want(run); err != nil {
@@ -75,38 +92,36 @@ func (l *Ledger) Report(run string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Outcomes: map[string]int{}, Operators: []Operator{}, Generations: []Generation{}}
+	r := &Report{Outcomes: map[string]int{}, Operators: []Operator{}}
 	r.Info = runs[slices.IndexFunc(runs, func(i Info) bool { return i.Run == run })]
-	fitness, err := l.operators(run, r)
+	if r.Origin, r.Isolation, err = l.origin(run); err != nil {
+		return nil, err
+	}
+	bred, err := l.pedigree(run)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.sides(run, r); err != nil {
+	bred.tell(r)
+	if err := l.sides(run, r, bred); err != nil {
 		return nil, err
 	}
-	rows, err := l.db.Query("SELECT number, evaluations, islands FROM generation WHERE run = ? ORDER BY number", run)
-	if err != nil {
-		return nil, l.fault(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var g Generation
-		var islands string
-		if err := rows.Scan(&g.Number, &g.Evaluations, &islands); err != nil {
-			return nil, l.fault(err)
-		}
-		var cohorts [][]member
-		if err := json.Unmarshal([]byte(islands), &cohorts); err != nil {
-			return nil, l.damage("run %s, generation %d: %w", run, g.Number, err)
-		}
-		summarise(&g, cohorts, fitness)
-		r.Generations = append(r.Generations, g)
-	}
-	return r, l.fault(rows.Err())
+	r.Generations, err = l.course(run, bred)
+	return r, err
+}
+
+// origin reads what a run was made from.
+func (l *Ledger) origin(run string) (o Origin, isolation string, err error) {
+	var seed int64
+	var spec string
+	err = l.db.QueryRow(`SELECT name, variant, spec, spec_hash, agent, evaluator, runtime, seed, repeat, started, isolation
+		FROM run JOIN place ON place.run = run.id WHERE id = ?`, run).
+		Scan(&o.Name, &o.Variant, &spec, &o.SpecHash, &o.Agent, &o.Evaluator, &o.Runtime, &seed, &o.Repeat, &o.Started, &isolation)
+	o.Seed, o.Spec = uint64(seed), json.RawMessage(spec)
+	return o, isolation, l.fault(err)
 }
 
 // sides reads the run's own decision, and traces the winner.
-func (l *Ledger) sides(run string, r *Report) error {
+func (l *Ledger) sides(run string, r *Report, bred *pedigree) error {
 	var declared string
 	var decided sql.NullString
 	err := l.db.QueryRow("SELECT declared, decided FROM decision WHERE run = ? AND number = 1", run).Scan(&declared, &decided)
@@ -125,14 +140,14 @@ func (l *Ledger) sides(run string, r *Report) error {
 		return l.damage("decision of run %s holds no look", run)
 	}
 	last := v.Looks[len(v.Looks)-1]
-	r.Incumbent = &Policy{body(d.Incumbent), d.IncumbentTrain, last.Incumbent}
-	r.Winner = &Policy{body(d.Winner), d.WinnerTrain, last.Winner}
-	r.Lineage, err = l.lineage(run, d.Winner)
+	r.Incumbent = &Policy{Body(d.Incumbent), d.IncumbentTrain, last.Incumbent}
+	r.Winner = &Policy{Body(d.Winner), d.WinnerTrain, last.Winner}
+	r.Lineage, err = l.lineage(run, d.Winner, bred)
 	return err
 }
 
-// body is what a genome of one definition answers; of more, all of them.
-func body(source string) string {
+// Body is what a genome of one definition answers; of more, all of them.
+func Body(source string) string {
 	v, err := sexpr.Read([]byte(source))
 	if define, ok := v.(sexpr.List); err == nil && ok && len(define) == 3 {
 		if text, err := sexpr.Canonical(define[2]); err == nil {
@@ -140,122 +155,4 @@ func body(source string) string {
 		}
 	}
 	return source
-}
-
-// lineage follows the parents of the genome that became the winner: the best of
-// those chosen by validation, unless the winner was not simplified.
-func (l *Ledger) lineage(run, winner string) (*Lineage, error) {
-	born, parents, err := l.ancestry(run)
-	if err != nil {
-		return nil, err
-	}
-	var from string
-	err = l.db.QueryRow(`SELECT hash FROM genome WHERE run = ? AND source = ?`, run, winner).Scan(&from)
-	if errors.Is(err, sql.ErrNoRows) {
-		if from, err = l.nominee(run); err != nil {
-			return nil, err
-		}
-	}
-	if err != nil {
-		return nil, l.fault(err)
-	}
-	seen := map[string]bool{from: true}
-	for todo := []string{from}; len(todo) > 0; {
-		var next []string
-		for _, hash := range todo {
-			for _, parent := range parents[hash] {
-				if !seen[parent] {
-					seen[parent] = true
-					next = append(next, parent)
-				}
-			}
-		}
-		todo = next
-	}
-	return &Lineage{born[from], len(seen) - 1}, nil
-}
-
-// nominee is the genome that the validation cases chose.
-func (l *Ledger) nominee(run string) (string, error) {
-	all, err := l.measured(run, "SELECT hash, source, status, detail, steps, scores FROM measurement WHERE run = ? AND purpose = 'validate'")
-	if err != nil {
-		return "", err
-	}
-	if len(all) == 0 {
-		return "", l.damage("run %s was decided without a validation", run)
-	}
-	return slices.MinFunc(all, population.Compare).Genome.Hash(), nil
-}
-
-// ancestry returns, by hash, each genome's generation and its parents.
-func (l *Ledger) ancestry(run string) (born map[string]int, parents map[string][]string, err error) {
-	rows, err := l.db.Query("SELECT hash, generation, parents FROM genome WHERE run = ?", run)
-	if err != nil {
-		return nil, nil, l.fault(err)
-	}
-	defer rows.Close()
-	born, parents = map[string]int{}, map[string][]string{}
-	for rows.Next() {
-		var hash, text string
-		var generation int
-		if err := rows.Scan(&hash, &generation, &text); err != nil {
-			return nil, nil, l.fault(err)
-		}
-		var from []string
-		if err := json.Unmarshal([]byte(text), &from); err != nil {
-			return nil, nil, l.damage("parents of genome %s of run %s: %w", hash, run, err)
-		}
-		born[hash], parents[hash] = generation, from
-	}
-	return born, parents, l.fault(rows.Err())
-}
-
-func summarise(g *Generation, cohorts [][]member, fitness map[string]float64) {
-	var scored []float64
-	for _, m := range slices.Concat(cohorts...) {
-		if f := fitness[m[0]]; f < population.WorstFitness {
-			scored = append(scored, f)
-		} else {
-			g.Failed++
-		}
-	}
-	slices.Sort(scored)
-	if len(scored) > 0 {
-		g.Best, g.Median = scored[0], scored[len(scored)/2]
-	}
-}
-
-// operators counts outcomes and operators, and returns every genome's fitness.
-func (l *Ledger) operators(run string, r *Report) (map[string]float64, error) {
-	rows, err := l.db.Query("SELECT hash, operator, status, scores FROM genome WHERE run = ? ORDER BY sequence", run)
-	if err != nil {
-		return nil, l.fault(err)
-	}
-	defer rows.Close()
-	fitness, best := map[string]float64{}, population.WorstFitness
-	for rows.Next() {
-		var hash, operator, scores string
-		var o population.Outcome
-		if err := rows.Scan(&hash, &operator, &o.Status, &scores); err != nil {
-			return nil, l.fault(err)
-		}
-		var all [][2]float64
-		if err := json.Unmarshal([]byte(scores), &all); err != nil {
-			return nil, l.damage("genome %s of run %s: %w", hash, run, err)
-		}
-		o.Scores = unpairs(all)
-		fitness[hash] = o.Fitness()
-		r.Outcomes[string(o.Status)]++
-		at := slices.IndexFunc(r.Operators, func(p Operator) bool { return p.Name == operator })
-		if at < 0 {
-			r.Operators = append(r.Operators, Operator{Name: operator})
-			at = len(r.Operators) - 1
-		}
-		r.Operators[at].Made++
-		if fitness[hash] < best {
-			best = fitness[hash]
-			r.Operators[at].Paid++
-		}
-	}
-	return fitness, l.fault(rows.Err())
 }

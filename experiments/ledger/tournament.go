@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -128,4 +129,15 @@ func (l *Ledger) LoadTournament(id string) (*orchestrator.TournamentRecord, erro
 	}
 	r.Seed = uint64(seed)
 	return r, l.fault(err)
+}
+
+// TournamentOrigin reads what a tournament was made from.
+func (l *Ledger) TournamentOrigin(id string) (o Origin, err error) {
+	r, err := l.LoadTournament(id)
+	if err != nil {
+		return o, err
+	}
+	o = Origin{Name: r.Name, Spec: json.RawMessage(r.Spec), SpecHash: r.SpecHash, Agent: r.Agent, Evaluator: r.Evaluator, Runtime: r.Runtime, Seed: r.Seed, Repeat: r.Repeat}
+	err = l.db.QueryRow("SELECT started FROM tournament_place WHERE tournament = ?", id).Scan(&o.Started)
+	return o, l.fault(err)
 }
