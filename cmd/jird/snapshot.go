@@ -36,6 +36,7 @@ func snapshotCommand() *cli.Command {
 			}),
 			sub("list", "list all images", "", nil, listSnapshots),
 			sub("show", "show an image's files", "SNAPSHOT", []string{"SNAPSHOT"}, showSnapshot),
+			sub("diff", "show what differs between two images: files, definitions, memory", "A B", []string{"A", "B"}, diffSnapshots),
 			sub("check", "read everything back and name every damage", "", nil, checkSnapshots),
 			sub("restore", "write an image into a new folder", "SNAPSHOT DIR", []string{"SNAPSHOT", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
 				id, err := lab.Vault.Find(c.Args().Get(0))
