@@ -154,22 +154,28 @@ func (v *Vault) chunkPath(hash string) string { return v.path("chunks", hash[:2]
 func (v *Vault) manifestPath(id ID) string { return v.path("manifests", string(id)) }
 
 func (v *Vault) chunk(hash string) ([]byte, error) {
+	_, plain, err := v.readChunk(hash)
+	return plain, err
+}
+
+// readChunk reads a chunk as it is stored, and what it verifies to be.
+func (v *Vault) readChunk(hash string) (packed, plain []byte, err error) {
 	path := v.chunkPath(hash)
-	packed, err := v.fs.ReadFile(path)
+	packed, err = v.fs.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &DamageError{path, "chunk is missing"}
+		return nil, nil, &DamageError{path, "chunk is missing"}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	plain, err := v.decoder.DecodeAll(packed, nil)
+	plain, err = v.decoder.DecodeAll(packed, nil)
 	if err != nil {
-		return nil, &DamageError{path, fmt.Sprintf("chunk cannot be decompressed (%v)", err)}
+		return nil, nil, &DamageError{path, fmt.Sprintf("chunk cannot be decompressed (%v)", err)}
 	}
 	if hashOf(plain) != hash {
-		return nil, &DamageError{path, "chunk does not have the content that its name says"}
+		return nil, nil, &DamageError{path, "chunk does not have the content that its name says"}
 	}
-	return plain, nil
+	return packed, plain, nil
 }
 
 func (b *batch) putBytes(data []byte) ([]string, error) {

@@ -49,6 +49,7 @@ func snapshotCommand() *cli.Command {
 				return emit(c, map[string]string{"snapshot": string(id), "folder": c.Args().Get(1)},
 					[]table{{[]string{"snapshot", "folder"}, [][]string{{string(id), c.Args().Get(1)}}}})
 			}),
+			exportCommand(), importCommand(),
 		},
 	}
 }
