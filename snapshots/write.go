@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// begin keeps KeepCheckpoints out while chunks are written that no manifest
+// begin keeps KeepCheckpoints and Prune out while chunks are written that no manifest
 // names yet.
 func (v *Vault) begin() (end func() error, err error) {
 	if err := v.failed(); err != nil {
@@ -137,8 +137,7 @@ func (b *batch) seal(path string, manifest []byte) error {
 	}
 	stored, err := b.vault.fs.ReadFile(path)
 	switch {
-	case err == nil && bytes.Equal(stored, manifest):
-		return b.vault.syncDir(filepath.Dir(path))
+	case err == nil && bytes.Equal(stored, manifest): // written again, so that Prune sees it put now
 	case err == nil:
 		_, err = b.vault.quarantine(path)
 	case errors.Is(err, fs.ErrNotExist):

@@ -49,7 +49,7 @@ func snapshotCommand() *cli.Command {
 				return emit(c, map[string]string{"snapshot": string(id), "folder": c.Args().Get(1)},
 					[]table{{[]string{"snapshot", "folder"}, [][]string{{string(id), c.Args().Get(1)}}}})
 			}),
-			exportCommand(), importCommand(),
+			exportCommand(), importCommand(), pruneCommand(),
 		},
 	}
 }
@@ -123,7 +123,7 @@ func checkSnapshots(c *cli.Context, lab *experiments.Lab) error {
 		say("%v", d)
 	}
 	if found.Unused > 0 {
-		say("%d chunks belong to no snapshot: what an interrupted capture left; they do no harm", found.Unused)
+		say("%d chunks belong to no snapshot: what an interrupted capture left; they do no harm, and `jird snapshot prune` removes them", found.Unused)
 	}
 	damaged := len(found.Damage)
 	err := emit(c, map[string]int{"snapshots": found.Images, "damaged": damaged, "unused_chunks": found.Unused},
