@@ -12,7 +12,7 @@ import (
 type Unneeded struct {
 	Images    []ID
 	Chunks    int   // that no other manifest names
-	Leftovers int   // temporary files of writes that a crash ended
+	Leftovers int   // temporary files of writes that a crash ended, and indexes of images that go
 	Bytes     int64 // of all of these
 	Young     int   // images that nothing names but that were put too short a time ago
 }
@@ -46,9 +46,15 @@ func (v *Vault) Prune(needed func(image ID, agent string) bool, since time.Time,
 	}
 	var u Unneeded
 	if !s.unread {
-		if err := v.findUnneeded(&u, needed, since); err != nil {
+		staying, err := v.findUnneeded(&u, needed, since)
+		if err != nil {
 			return Unneeded{}, err
 		}
+		stale, err := v.staleIndexes(staying)
+		if err != nil {
+			return Unneeded{}, err
+		}
+		s.leftovers = append(s.leftovers, stale...)
 	}
 	var manifests []string
 	for _, id := range u.Images {
@@ -71,34 +77,36 @@ func (v *Vault) Prune(needed func(image ID, agent string) bool, since time.Time,
 	return u, errors.Join(damage, v.removeAll(manifests, "manifests", chunks, s.leftovers))
 }
 
-func (v *Vault) findUnneeded(u *Unneeded, needed func(ID, string) bool, since time.Time) error {
+// findUnneeded returns the images that stay.
+func (v *Vault) findUnneeded(u *Unneeded, needed func(ID, string) bool, since time.Time) (staying map[ID]bool, err error) {
 	ids, err := v.IDs()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	named, err := v.namedImages()
+	staying, err = v.namedImages()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, id := range ids {
 		m, err := getManifest(v, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if named[id] || needed(id, m.name) {
+		if staying[id] || needed(id, m.name) {
+			staying[id] = true
 			continue
 		}
 		info, err := v.fs.Stat(v.manifestPath(id))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if info.Modified.After(since) {
+		if staying[id] = info.Modified.After(since); staying[id] {
 			u.Young++
 		} else {
 			u.Images = append(u.Images, id)
 		}
 	}
-	return nil
+	return staying, nil
 }
 
 // namedImages are the images that refs and checkpoints of the vault name.
