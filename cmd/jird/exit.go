@@ -57,6 +57,7 @@ func exitCode(err error) int {
 		snapshot *snapshots.DamageError
 		archive  *snapshots.ArchiveError
 		book     *ledger.DamageError
+		lines    *ledger.ImportError
 		corrupt  *wal.CorruptError
 		doubt    *guard.DoubtError
 		refused  *serve.RefusedError
@@ -69,7 +70,7 @@ func exitCode(err error) int {
 	case errors.As(err, &refused) && slices.Contains(callersFault, refused.Status),
 		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrManyImages), errors.Is(err, experiments.ErrJudged), errors.Is(err, snapshots.ErrNoRef), errors.Is(err, snapshots.ErrNoArchive):
 		return exitUsage
-	case errors.As(err, &snapshot), errors.As(err, &archive), errors.As(err, &book), errors.As(err, &corrupt), errors.As(err, &doubt):
+	case errors.As(err, &snapshot), errors.As(err, &archive), errors.As(err, &book), errors.As(err, &lines), errors.As(err, &corrupt), errors.As(err, &doubt):
 		return exitDamaged
 	case errors.As(err, &spec), errors.As(err, &agent), errors.As(err, &load), errors.As(err, &referee):
 		return exitInvalid

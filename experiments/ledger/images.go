@@ -4,12 +4,8 @@ package ledger
 // tournament or, for "", of anything: agents, and both sides of each decision.
 func (l *Ledger) Images(run string) (all []string, err error) {
 	if run != "" {
-		if has, err := l.HasTournament(run); err != nil {
+		if _, err := l.kind(run); err != nil {
 			return nil, err
-		} else if !has {
-			if err := l.want(run); err != nil {
-				return nil, err
-			}
 		}
 	}
 	rows, err := l.db.Query(`SELECT image FROM (
