@@ -72,7 +72,7 @@ func (l *Lab) Agent(s *Spec) (snapshots.ID, error) {
 	ref := s.Name + "/live"
 	live, err := l.Vault.Ref(ref)
 	if errors.Is(err, snapshots.ErrNoRef) {
-		if id, err := l.Capture(s.Name, s.Agent); !errors.Is(err, fs.ErrNotExist) {
+		if id, err := l.Capture(s.Name, s.Agent, false); !errors.Is(err, fs.ErrNotExist) {
 			return id, err
 		}
 		missing := s.place
@@ -109,20 +109,22 @@ func differ(a, b *snapshots.Image, except string) string {
 
 // Capture stores a folder and makes it what is live; but for an agent that was ever
 // served it becomes the candidate, since there only a promotion changes what is live.
-func (l *Lab) Capture(name, dir string) (snapshots.ID, error) {
+// Files that look as they did at the last capture are read again only to verify.
+func (l *Lab) Capture(name, dir string, verify bool) (snapshots.ID, error) {
 	ref := name + "/live"
 	live, err := l.Vault.Ref(ref)
 	if err != nil && !errors.Is(err, snapshots.ErrNoRef) {
 		return "", err
 	}
-	image, err := snapshots.ReadDir(name, dir)
-	if err != nil {
+	var parents []snapshots.ID
+	if live != "" {
+		parents = []snapshots.ID{live}
+	}
+	id, err := l.Vault.Capture(name, dir, parents, verify)
+	var folder *snapshots.FolderError
+	if errors.As(err, &folder) {
 		return "", &orchestrator.AgentError{File: "reading the agent", Err: err}
 	}
-	if live != "" {
-		image.Parents = []snapshots.ID{live}
-	}
-	id, err := l.Vault.Put(image)
 	if err != nil {
 		return "", err
 	}

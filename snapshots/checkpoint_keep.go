@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"jird/snapshots/disk"
@@ -62,7 +61,7 @@ func (v *Vault) keep(agent string, generations int) (Pruned, error) {
 		return Pruned{}, err
 	}
 	plan := stock.plan(generations)
-	return plan, errors.Join(damage, v.prune(agent, plan))
+	return plan, errors.Join(damage, v.removeAll(plan.Checkpoints, "checkpoints/"+agent, plan.Chunks, plan.Leftovers))
 }
 
 // stock is all that a plan depends on.
@@ -95,38 +94,46 @@ func (s stock) plan(keep int) Pruned {
 		}
 	}
 	p.Leftovers = s.leftovers
+	p.Chunks = s.unnamed(p.Checkpoints)
+	return p
+}
+
+// unnamed are the paths of the chunks that no manifest names but the given ones. While
+// a manifest cannot be read, that is known of none.
+func (s stock) unnamed(but []string) (paths []string) {
 	if s.unread {
-		return p
+		return nil
+	}
+	going := map[string]bool{}
+	for _, manifest := range but {
+		going[manifest] = true
 	}
 	needed := map[string]bool{}
 	for manifest, chunks := range s.names {
-		if slices.Contains(p.Checkpoints, manifest) {
-			continue
-		}
 		for _, hash := range chunks {
-			needed[hash] = true
+			needed[hash] = needed[hash] || !going[manifest]
 		}
 	}
 	for _, hash := range s.chunks {
 		if !needed[hash] {
-			p.Chunks = append(p.Chunks, "chunks/"+hash[:2]+"/"+hash)
+			paths = append(paths, "chunks/"+hash[:2]+"/"+hash)
 		}
 	}
-	return p
+	return paths
 }
 
-// prune carries a plan out. That the manifests are gone is durable before a chunk
-// goes, so that no crash leaves a manifest without its chunks.
-func (v *Vault) prune(agent string, p Pruned) error {
-	if err := v.remove(p.Checkpoints); err != nil {
+// removeAll removes manifests of one folder, then chunks. That the manifests are gone is
+// durable before a chunk goes, so that no crash leaves a manifest without its chunks.
+func (v *Vault) removeAll(manifests []string, folder string, chunks, leftovers []string) error {
+	if err := v.remove(manifests); err != nil {
 		return err
 	}
-	if len(p.Checkpoints) > 0 {
-		if err := v.syncDir(v.path("checkpoints", agent)); err != nil {
+	if len(manifests) > 0 {
+		if err := v.syncDir(v.path(folder)); err != nil {
 			return err
 		}
 	}
-	return errors.Join(v.remove(p.Chunks), v.remove(p.Leftovers))
+	return errors.Join(v.remove(chunks), v.remove(leftovers))
 }
 
 func (v *Vault) remove(files []string) error {

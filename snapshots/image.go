@@ -42,8 +42,26 @@ func ReadDir(name, dir string) (Image, error) {
 		return Image{}, err
 	}
 	defer root.Close()
+	err = walkFolder(root, func(p string, info fs.FileInfo) error {
+		data, err := root.ReadFile(p)
+		im.Files = append(im.Files, File{p, executable(info), data})
+		return err
+	})
+	if err != nil {
+		return Image{}, fmt.Errorf("in %s: %w", dir, err)
+	}
+	if f := im.File("memory.scm"); f != nil {
+		if im.Memory, err = sexpr.Read(f.Data); err != nil {
+			return Image{}, fmt.Errorf("%s: %w", filepath.Join(dir, "memory.scm"), err)
+		}
+	}
+	return im, nil
+}
+
+// walkFolder calls found with each file of an agent's folder, in the order of an image.
+func walkFolder(root *os.Root, found func(path string, info fs.FileInfo) error) error {
 	total := int64(0)
-	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -60,23 +78,11 @@ func ReadDir(name, dir string) (Image, error) {
 		if total += info.Size(); total > maxImage {
 			return fmt.Errorf("%s makes the folder larger than %d MiB; keep what the agent does not load elsewhere", p, maxImage>>20)
 		}
-		data, err := root.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		im.Files = append(im.Files, File{p, info.Mode()&0o100 != 0, data})
-		return nil
+		return found(p, info)
 	})
-	if err != nil {
-		return Image{}, fmt.Errorf("in %s: %w", dir, err)
-	}
-	if f := im.File("memory.scm"); f != nil {
-		if im.Memory, err = sexpr.Read(f.Data); err != nil {
-			return Image{}, fmt.Errorf("%s: %w", filepath.Join(dir, "memory.scm"), err)
-		}
-	}
-	return im, nil
 }
+
+func executable(info fs.FileInfo) bool { return info.Mode()&0o100 != 0 }
 
 func kindOf(m fs.FileMode) string {
 	switch {

@@ -73,24 +73,54 @@ func (v *Vault) pointRef(name string, to ID, allowed func() error) error {
 	if err != nil {
 		return err
 	}
+	if err := v.pointAlone(path, name, to, allowed); err != nil {
+		return err
+	}
+	v.mirror()
+	return nil
+}
+
+func (v *Vault) pointAlone(path, name string, to ID, allowed func() error) (err error) {
+	end, err := v.begin() // no image is pruned meanwhile
+	if err != nil {
+		return err
+	}
+	defer end()
 	if _, err := getManifest(v, to); err != nil {
 		return fmt.Errorf("ref %s: %w", name, err)
-	}
-	if err := v.failed(); err != nil {
-		return err
 	}
 	unlock, err := v.fs.Lock(v.path("refs/.lock"), false)
 	if err != nil {
 		return err
 	}
 	if err = allowed(); err == nil {
+		err = v.freshen(name)
+	}
+	if err == nil {
 		err = v.writeRef(path, to)
 	}
-	if err = errors.Join(err, unlock()); err != nil {
+	return errors.Join(err, unlock())
+}
+
+// freshen makes the image that a ref is about to leave as young as one that was just
+// put: whoever has read the ref may be about to name it elsewhere (see Prune).
+func (v *Vault) freshen(ref string) error {
+	var damage *DamageError
+	id, err := v.Ref(ref)
+	if errors.Is(err, ErrNoRef) || errors.As(err, &damage) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	v.mirror()
-	return nil
+	data, err := v.file("manifests/" + string(id))
+	if errors.As(err, &damage) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return v.write(v.manifestPath(id), data)
 }
 
 func (v *Vault) writeRef(path string, id ID) error {

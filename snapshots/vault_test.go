@@ -309,7 +309,7 @@ func TestRestoreKeepsTheExecutableBitAndRefusesATakenFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := restoreFile(root, File{Path: "sub/x", Data: []byte("x")}); err == nil {
+	if err := restoreFile(v, root, entry{path: "sub/x"}); err == nil {
 		t.Error("wrote through a link")
 	}
 	if names, err := os.ReadDir(outside); err != nil || len(names) != 0 {

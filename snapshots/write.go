@@ -7,10 +7,11 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
-// begin keeps KeepCheckpoints out while chunks are written that no manifest
+// begin keeps KeepCheckpoints and Prune out while chunks are written that no manifest
 // names yet.
 func (v *Vault) begin() (end func() error, err error) {
 	if err := v.failed(); err != nil {
@@ -82,13 +83,27 @@ func (v *Vault) write(path string, data []byte) error {
 	return v.syncDir(filepath.Dir(path))
 }
 
-// batch is the chunks of one manifest on their way to the disk.
+// batch is the chunks of one manifest on their way to the disk. They may be put by
+// several goroutines at once, and it is sealed by one when they are done.
 type batch struct {
 	vault *Vault
-	dirs  map[string]bool
+	mu    sync.Mutex
+	dirs  map[string]bool // whose names must be synced; they exist
 }
 
-func (v *Vault) newBatch() *batch { return &batch{v, map[string]bool{}} }
+func (v *Vault) newBatch() *batch { return &batch{vault: v, dirs: map[string]bool{}} }
+
+func (b *batch) noted(dir string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dirs[dir]
+}
+
+func (b *batch) note(dir string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dirs[dir] = true
+}
 
 // has says whether a chunk is stored and whole. It reads all of it: a manifest
 // must not lean on a chunk that has rotted.
@@ -98,7 +113,7 @@ func (b *batch) has(hash string) (bool, error) {
 	var damage *DamageError
 	switch {
 	case err == nil:
-		b.dirs[filepath.Dir(path)] = true
+		b.note(filepath.Dir(path))
 		return true, nil
 	case !errors.As(err, &damage):
 		return false, err
@@ -115,11 +130,11 @@ func (b *batch) put(plain []byte) (string, error) {
 		return hash, err
 	}
 	path := b.vault.chunkPath(hash)
-	if dir := filepath.Dir(path); !b.dirs[dir] {
+	if dir := filepath.Dir(path); !b.noted(dir) {
 		if err := b.vault.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
 		}
-		b.dirs[dir] = true
+		b.note(dir)
 	}
 	return hash, b.vault.replace(path, b.vault.encoder.EncodeAll(plain, nil))
 }
@@ -137,8 +152,7 @@ func (b *batch) seal(path string, manifest []byte) error {
 	}
 	stored, err := b.vault.fs.ReadFile(path)
 	switch {
-	case err == nil && bytes.Equal(stored, manifest):
-		return b.vault.syncDir(filepath.Dir(path))
+	case err == nil && bytes.Equal(stored, manifest): // written again, so that Prune sees it put now
 	case err == nil:
 		_, err = b.vault.quarantine(path)
 	case errors.Is(err, fs.ErrNotExist):

@@ -55,7 +55,9 @@ func exitCode(err error) int {
 		load     *sandbox.LoadError
 		referee  *orchestrator.RefereeError
 		snapshot *snapshots.DamageError
+		archive  *snapshots.ArchiveError
 		book     *ledger.DamageError
+		lines    *ledger.ImportError
 		corrupt  *wal.CorruptError
 		doubt    *guard.DoubtError
 		refused  *serve.RefusedError
@@ -66,9 +68,9 @@ func exitCode(err error) int {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &refused) && slices.Contains(callersFault, refused.Status),
-		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrManyImages), errors.Is(err, experiments.ErrJudged), errors.Is(err, snapshots.ErrNoRef):
+		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrManyImages), errors.Is(err, experiments.ErrJudged), errors.Is(err, snapshots.ErrNoRef), errors.Is(err, snapshots.ErrNoArchive):
 		return exitUsage
-	case errors.As(err, &snapshot), errors.As(err, &book), errors.As(err, &corrupt), errors.As(err, &doubt):
+	case errors.As(err, &snapshot), errors.As(err, &archive), errors.As(err, &book), errors.As(err, &lines), errors.As(err, &corrupt), errors.As(err, &doubt):
 		return exitDamaged
 	case errors.As(err, &spec), errors.As(err, &agent), errors.As(err, &load), errors.As(err, &referee):
 		return exitInvalid

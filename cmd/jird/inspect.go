@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
 	"runtime/debug"
 
@@ -87,23 +86,6 @@ func decision(promoted *bool) string {
 		return "promoted"
 	}
 	return "kept"
-}
-
-func ledgerCommand() *cli.Command {
-	return &cli.Command{
-		Name: "ledger", Usage: "the history of runs",
-		Subcommands: []*cli.Command{{
-			Name: "export", Usage: "print a run as JSON Lines, the same for equal runs", ArgsUsage: "RUN", Flags: []cli.Flag{outFlag()},
-			Action: func(c *cli.Context) error {
-				if err := wantArgs(c, "RUN"); err != nil {
-					return err
-				}
-				return withLab(c, func(lab *experiments.Lab) error {
-					return deliver(c, func(w io.Writer) error { return lab.Ledger.Export(w, c.Args().First()) })
-				})
-			},
-		}},
-	}
 }
 
 func doctorCommand() *cli.Command {

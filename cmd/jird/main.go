@@ -153,7 +153,7 @@ func flagsFirst(args []string) []string {
 
 // alone says whether a flag takes no value.
 func alone(arg string) bool {
-	return slices.Contains([]string{"-h", "--help", "--force", "--accept-loss", "--matrix"}, arg)
+	return slices.Contains([]string{"-h", "--help", "--force", "--accept-loss", "--matrix", "--yes", "--verify"}, arg)
 }
 
 func wantArgs(c *cli.Context, names ...string) error {

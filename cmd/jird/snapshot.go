@@ -24,18 +24,10 @@ func snapshotCommand() *cli.Command {
 	return &cli.Command{
 		Name: "snapshot", Usage: "images of agents",
 		Subcommands: []*cli.Command{
-			sub("create", "capture an agent's folder: live at first, a candidate once it is served", "NAME DIR", []string{"NAME", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
-				id, err := lab.Capture(c.Args().Get(0), c.Args().Get(1))
-				if err != nil {
-					return err
-				}
-				if live, err := lab.Vault.Ref(c.Args().Get(0) + "/live"); err == nil && live == id {
-					say("%s/live is now %.12s", c.Args().Get(0), id)
-				}
-				return emit(c, map[string]string{"snapshot": string(id)}, []table{{[]string{"snapshot"}, [][]string{{string(id)}}}})
-			}),
+			createCommand(),
 			sub("list", "list all images", "", nil, listSnapshots),
 			sub("show", "show an image's files", "SNAPSHOT", []string{"SNAPSHOT"}, showSnapshot),
+			sub("diff", "show what differs between two images: files, definitions, memory", "A B", []string{"A", "B"}, diffSnapshots),
 			sub("check", "read everything back and name every damage", "", nil, checkSnapshots),
 			sub("restore", "write an image into a new folder", "SNAPSHOT DIR", []string{"SNAPSHOT", "DIR"}, func(c *cli.Context, lab *experiments.Lab) error {
 				id, err := lab.Vault.Find(c.Args().Get(0))
@@ -48,8 +40,33 @@ func snapshotCommand() *cli.Command {
 				return emit(c, map[string]string{"snapshot": string(id), "folder": c.Args().Get(1)},
 					[]table{{[]string{"snapshot", "folder"}, [][]string{{string(id), c.Args().Get(1)}}}})
 			}),
+			exportCommand(), importCommand(), pruneCommand(),
 		},
 	}
+}
+
+func createCommand() *cli.Command {
+	return &cli.Command{
+		Name: "create", Usage: "capture an agent's folder: live at first, a candidate once it is served", ArgsUsage: "NAME DIR",
+		Flags: append(outputFlags(), &cli.BoolFlag{Name: "verify", Usage: "read every file again, though it looks as it did at the last capture"}),
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, "NAME", "DIR"); err != nil {
+				return err
+			}
+			return withLab(c, func(lab *experiments.Lab) error { return createSnapshot(c, lab, c.Args().Get(0), c.Args().Get(1)) })
+		},
+	}
+}
+
+func createSnapshot(c *cli.Context, lab *experiments.Lab, name, dir string) error {
+	id, err := lab.Capture(name, dir, c.Bool("verify"))
+	if err != nil {
+		return err
+	}
+	if live, err := lab.Vault.Ref(name + "/live"); err == nil && live == id {
+		say("%s/live is now %.12s", name, id)
+	}
+	return emit(c, map[string]string{"snapshot": string(id)}, []table{{[]string{"snapshot"}, [][]string{{string(id)}}}})
 }
 
 func listSnapshots(c *cli.Context, lab *experiments.Lab) error {
@@ -121,7 +138,7 @@ func checkSnapshots(c *cli.Context, lab *experiments.Lab) error {
 		say("%v", d)
 	}
 	if found.Unused > 0 {
-		say("%d chunks belong to no snapshot: what an interrupted capture left; they do no harm", found.Unused)
+		say("%d chunks belong to no snapshot: what an interrupted capture left; they do no harm, and `jird snapshot prune` removes them", found.Unused)
 	}
 	damaged := len(found.Damage)
 	err := emit(c, map[string]int{"snapshots": found.Images, "damaged": damaged, "unused_chunks": found.Unused},

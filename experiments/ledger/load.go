@@ -218,36 +218,49 @@ var tournamentExports = []export{
 // Export writes a run or a tournament as JSON Lines. Equal ones export equal bytes,
 // whatever the time, the place and the number of workers.
 func (l *Ledger) Export(w io.Writer, run string) error {
-	exports := exports
-	if _, err := l.LoadTournament(run); err == nil {
-		exports = tournamentExports
-	} else if err := l.want(run); err != nil {
+	kind, err := l.kind(run)
+	if err != nil {
 		return err
 	}
-	for _, e := range exports {
-		if err := l.exportTable(w, run, e.query); err != nil {
-			return fmt.Errorf("exporting %s of run %s: %w", e.table, run, err)
+	for _, e := range exportsOf(kind) {
+		if err := exportTable(l.db, w, run, e.query); err != nil {
+			return fmt.Errorf("exporting %s of run %s: %w", e.table, run, l.fault(err))
 		}
 	}
 	return nil
 }
 
-func (l *Ledger) exportTable(w io.Writer, run, query string) error {
-	rows, err := l.db.Query(query, run)
+// kind tells whether an id is of a "run" or a "tournament".
+func (l *Ledger) kind(id string) (string, error) {
+	if has, err := l.HasTournament(id); err != nil || has {
+		return "tournament", err
+	}
+	return "run", l.want(id)
+}
+
+func exportsOf(kind string) []export {
+	if kind == "tournament" {
+		return tournamentExports
+	}
+	return exports
+}
+
+func exportTable(q querier, w io.Writer, run, query string) error {
+	rows, err := q.Query(query, run)
 	if err != nil {
-		return l.fault(err)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var line string
 		if err := rows.Scan(&line); err != nil {
-			return l.fault(err)
+			return err
 		}
 		if _, err := io.WriteString(w, line+"\n"); err != nil {
 			return err
 		}
 	}
-	return l.fault(rows.Err())
+	return rows.Err()
 }
 
 // Has tells whether the ledger holds a run of that id.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // FS is a file system. Its methods may be called at once. Errors wrap
@@ -22,6 +23,8 @@ type FS interface {
 	ReadFile(name string) ([]byte, error)
 	// ReadDir lists the names in a folder, sorted.
 	ReadDir(name string) ([]string, error)
+	// Stat tells of a file.
+	Stat(name string) (Info, error)
 	// Mkdir makes one folder, whose parent must exist.
 	Mkdir(name string) error
 	// CreateTemp makes a new empty file in a folder; its name begins with
@@ -38,6 +41,12 @@ type FS interface {
 	// share it. It holds between processes and between goroutines, and ends with
 	// the process.
 	Lock(name string, shared bool) (unlock func() error, err error)
+}
+
+// Info is what is known of a file without reading it.
+type Info struct {
+	Size     int64
+	Modified time.Time
 }
 
 // File is a new file that is being written by one goroutine.
@@ -69,6 +78,15 @@ func (OS) ReadDir(name string) ([]string, error) {
 		names[i] = e.Name()
 	}
 	return names, err
+}
+
+// Stat implements FS.
+func (OS) Stat(name string) (Info, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{info.Size(), info.ModTime()}, nil
 }
 
 // Mkdir implements FS.
