@@ -27,9 +27,9 @@ func (e *FolderError) Error() string { return fmt.Sprintf("in %s: %v", e.Dir, e.
 // Unwrap returns the cause.
 func (e *FolderError) Unwrap() error { return e.Err }
 
-// captures is how many files are read, packed and synced at once: more than there are
+// filesAtOnce is how many files are captured or restored at once: more than there are
 // cores, since most of them wait for the disk.
-const captures = 16
+const filesAtOnce = 16
 
 // Capture stores an agent's folder as ReadDir and Put would, without having it in
 // memory. A file that looks as it did when the folder was last captured into this vault
@@ -107,7 +107,7 @@ func (c *capture) readFiles() ([]entry, error) {
 		return nil, c.wrong(err)
 	}
 	var g errgroup.Group
-	g.SetLimit(captures)
+	g.SetLimit(filesAtOnce)
 	for i := range files {
 		if same := c.last.same(c.next.Files[i]); same != nil {
 			files[i].size, files[i].chunks = same.size, same.chunks

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
@@ -49,11 +48,9 @@ func (v *Vault) Restore(id ID, dir string) error {
 	return nil
 }
 
-// restoreFiles writes files, as many at once as there are cores: most of the time goes
-// into unpacking and hashing.
 func restoreFiles(from source, root *os.Root, files []entry) error {
 	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	g.SetLimit(filesAtOnce)
 	made := map[string]bool{}
 	for _, e := range files {
 		if dir := filepath.Dir(e.path); !made[dir] {
