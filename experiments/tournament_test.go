@@ -425,7 +425,7 @@ func TestTournamentFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFaults(t, gauntlet, []mistake{
-		{"tit-for-tat: theirs", "tit-for-tat: theirs\n      one-more: mine", "side blue has 2 entrants, 0 held out and 0 archives; in a gauntlet"},
+		{"tit-for-tat: theirs", "tit-for-tat: theirs\n      one-more: mine", "side blue has 2 entrants, 0 finals, 0 held out and 0 archives; in a gauntlet"},
 		{"    file: policy.scm", "    #", "side blue has no file; say where the live policy stands"},
 		{"tit-for-tat: theirs", "live: theirs", "an entrant is called live"},
 	})

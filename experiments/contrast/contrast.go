@@ -127,7 +127,7 @@ func edge(p func(float64) float64, from, step float64) (shift float64, found boo
 		return 0, false
 	}
 	near := from
-	for range 50 {
+	for range 30 { // to a millionth of the width
 		if middle := near + (far-near)/2; p(middle) <= alpha {
 			far = middle
 		} else {
