@@ -173,19 +173,10 @@ func (l *Lab) archived(from earlier, side string, every bool) (all []EntrantSpec
 		return all, nil
 	}
 	champions, err := l.Ledger.Champions(from.id, n)
-	for _, c := range evenly(champions, mostArchived) {
+	for _, c := range orchestrator.Evenly(champions, mostArchived) {
 		all = append(all, EntrantSpec{Name: fmt.Sprintf("%s-%d", p.SideNames[n], c.Generation), Source: c.Source})
 	}
 	return all, err
-}
-
-// evenly are so many at most, evenly spaced, the last among them.
-func evenly[T any](all []T, most int) (some []T) {
-	count := min(most, len(all))
-	for k := range count {
-		some = append(some, all[(k+1)*len(all)/count-1])
-	}
-	return some
 }
 
 // sideOf reads a tournament and finds the side that is meant: the one that was named,

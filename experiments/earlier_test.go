@@ -173,7 +173,7 @@ func TestArchiveIsBounded(t *testing.T) {
 		for g := range champions {
 			all = append(all, ledger.Champion{Generation: g})
 		}
-		some := evenly(all, mostArchived)
+		some := orchestrator.Evenly(all, mostArchived)
 		if len(some) != min(champions, mostArchived) || some[len(some)-1].Generation != champions-1 {
 			t.Errorf("of %d: %d", champions, len(some))
 		}

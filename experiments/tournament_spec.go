@@ -173,14 +173,11 @@ func (r *reader) side(p pair) SideSpec {
 type reading func(text []byte) (orchestrator.Code, error)
 
 func (s SideSpec) reading() (reading, error) {
-	if s.Open {
-		return func(text []byte) (orchestrator.Code, error) { return orchestrator.ReadScheme(text) }, nil
-	}
 	grammar, err := s.grammar()
-	if err == nil {
+	if err == nil && grammar != nil {
 		err = grammar.Check()
 	}
-	return func(text []byte) (orchestrator.Code, error) { return grammar.Parse(text) }, err
+	return func(text []byte) (orchestrator.Code, error) { return orchestrator.ReadCode(grammar, text) }, err
 }
 
 // noted makes some of the fields note where they stand, as they are read.

@@ -25,6 +25,14 @@ var (
 	_ Code = (*Scheme)(nil)
 )
 
+// ReadCode reads the source of a side: a genome of its grammar, or for none open code.
+func ReadCode(grammar *population.Grammar, source []byte) (Code, error) {
+	if grammar == nil {
+		return ReadScheme(source)
+	}
+	return grammar.Parse(source)
+}
+
 // Scheme is open code: any top-level definitions.
 type Scheme struct {
 	source string

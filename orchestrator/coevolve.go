@@ -263,19 +263,26 @@ func (p TournamentPlan) evolutionSeed(generation, n int) uint64 {
 // finalists are the champions of evenly spaced generations, the last among them, under
 // the name of their side and generation.
 func (p TournamentPlan) finalists(history Generations) (all []Entrant) {
-	n := min(p.Evolution.Finalists, len(history))
 	taken := map[string]bool{}
 	for _, e := range p.Entrants {
 		taken[e.Name] = true
 	}
 	for side, name := range p.SideNames[:p.evolved()] {
-		for k := range n {
-			generation := (k+1)*len(history)/n - 1
-			champion := history[generation][side].Best[0].Genome
+		for _, states := range Evenly(history, p.Evolution.Finalists) {
+			generation, champion := states[side].Generation, states[side].Best[0].Genome
 			all = append(all, Entrant{Name: FreeName(fmt.Sprintf("%s-%d", name, generation), taken), Side: side, Code: champion, Finalist: true})
 		}
 	}
 	return all
+}
+
+// Evenly are so many at most, evenly spaced, the last among them.
+func Evenly[T any](all []T, most int) (some []T) {
+	count := min(most, len(all))
+	for k := range count {
+		some = append(some, all[(k+1)*len(all)/count-1])
+	}
+	return some
 }
 
 // warnings are what the finalists' matches say of the evolution: whether it went in

@@ -54,23 +54,17 @@ func definitions(f *snapshots.File) map[string]string {
 	return all
 }
 
-// defined is the name that (define NAME ...) or (define (NAME ...) ...) defines, or "".
+// defined is the name that (define NAME ...) or (define (NAME ...) ...) defines,
+// or "".
 func defined(form sexpr.Value) string {
 	list, _ := form.(sexpr.List)
 	if len(list) < 2 || list[0] != sexpr.Symbol("define") {
 		return ""
 	}
-	switch head := list[1].(type) {
-	case sexpr.Symbol:
-		return string(head)
-	case sexpr.List:
-		if len(head) > 0 {
-			name, _ := head[0].(sexpr.Symbol)
-			return string(name)
-		}
-	case sexpr.Dotted:
-		name, _ := head.Items[0].(sexpr.Symbol)
-		return string(name)
+	head := list[1]
+	if first, _, isPair := sexpr.Pair(head); isPair {
+		head = first
 	}
-	return ""
+	name, _ := head.(sexpr.Symbol)
+	return string(name)
 }

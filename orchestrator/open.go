@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"jird/orchestrator/promote"
 	"jird/population"
@@ -49,25 +50,10 @@ func Redefine(im *snapshots.Image, parent snapshots.ID, name string, expr sexpr.
 }
 
 func defines(forms []sexpr.Value, name string) int {
-	for i, form := range forms {
+	return slices.IndexFunc(forms, func(form sexpr.Value) bool {
 		list, _ := form.(sexpr.List)
-		if len(list) < 3 || list[0] != sexpr.Symbol("define") {
-			continue
-		}
-		head := list[1]
-		switch h := head.(type) {
-		case sexpr.List:
-			if len(h) > 0 {
-				head = h[0]
-			}
-		case sexpr.Dotted:
-			head = h.Items[0]
-		}
-		if head == sexpr.Symbol(name) {
-			return i
-		}
-	}
-	return -1
+		return len(list) > 2 && defined(form) == name
+	})
 }
 
 func render(forms []sexpr.Value) ([]byte, error) {
@@ -142,20 +128,9 @@ func (t *Transcripts) draw(ctx context.Context, count int, seed uint64) error {
 }
 
 func namedCase(v sexpr.Value) (name string, data sexpr.Value, ok bool) {
-	switch v := v.(type) {
-	case sexpr.List:
-		if len(v) > 0 {
-			s, ok := v[0].(sexpr.String)
-			return string(s), v[1:], ok
-		}
-	case sexpr.Dotted:
-		s, ok := v.Items[0].(sexpr.String)
-		if len(v.Items) == 1 {
-			return string(s), v.Tail, ok
-		}
-		return string(s), sexpr.Dotted{Items: v.Items[1:], Tail: v.Tail}, ok
-	}
-	return "", nil, false
+	first, data, _ := sexpr.Pair(v)
+	text, ok := first.(sexpr.String)
+	return string(text), data, ok
 }
 
 // ask has the referee apply one of its procedures to data.

@@ -394,7 +394,7 @@ func (p *Pool) encode(genomes []*population.Genome, u unit) sexpr.Value {
 	return request
 }
 
-// kinds are the results of a grammar's definitions, "real" or "bool".
+// kinds are the results of a grammar's definitions, as the wire names them.
 func kinds(g *population.Grammar) (all []string) {
 	for _, d := range g.Definitions {
 		all = append(all, d.Result.String())

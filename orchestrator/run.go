@@ -101,13 +101,20 @@ type Result struct {
 // much lower the winner's holdout is, as a share of the incumbent's), p, cases,
 // evaluations, generations and promoted.
 func (r *Result) Numbers() map[string]float64 {
+	n := SideNumbers(r.Incumbent, r.Winner)
+	n["p"], n["cases"] = r.P, float64(r.Cases)
+	n["evaluations"], n["generations"] = float64(r.Evaluations), float64(r.Generations)
+	n["promoted"] = map[bool]float64{true: 1}[r.Promoted]
+	return n
+}
+
+// SideNumbers are those of Numbers that tell of both sides of a decision.
+func SideNumbers(incumbent, winner Summary) map[string]float64 {
 	n := map[string]float64{
-		"winner.train": r.Winner.Train, "winner.holdout": r.Winner.Holdout, "incumbent.train": r.Incumbent.Train, "incumbent.holdout": r.Incumbent.Holdout,
-		"p": r.P, "cases": float64(r.Cases), "evaluations": float64(r.Evaluations), "generations": float64(r.Generations),
-		"promoted": map[bool]float64{true: 1}[r.Promoted],
+		"winner.train": winner.Train, "winner.holdout": winner.Holdout, "incumbent.train": incumbent.Train, "incumbent.holdout": incumbent.Holdout,
 	}
-	if r.Incumbent.Holdout != 0 {
-		n["gain"] = 1 - r.Winner.Holdout/r.Incumbent.Holdout
+	if incumbent.Holdout != 0 {
+		n["gain"] = 1 - winner.Holdout/incumbent.Holdout
 	}
 	return n
 }

@@ -178,13 +178,7 @@ func (p TournamentPlan) ranked(side int, played []PlayedMatch) ([]rating.Standin
 	if p.Swiss {
 		return rating.BootstrapRounds(len(p.Entrants), p.playing(side), p.swissRounds(played), resamples, p.seed(-1))
 	}
-	var worths []rating.Worth
-	for _, m := range played {
-		if !p.unmetIn(m) {
-			worths = append(worths, p.worths(m))
-		}
-	}
-	return rating.Bootstrap(len(p.Entrants), p.playing(side), worths, resamples, p.seed(-1))
+	return rating.Bootstrap(len(p.Entrants), p.playing(side), p.worths(played), resamples, p.seed(-1))
 }
 
 // alpha gives every entrant that plays its alpha-rank mass, or nobody any where the table

@@ -28,19 +28,18 @@ func (p TournamentPlan) swissPairs(played []PlayedMatch) (matches []Match, err e
 // swissRounds are the rounds by Swiss among matches in their order, by what each counts.
 // All have as many matches; those of the held-out entrants come after them.
 func (p TournamentPlan) swissRounds(played []PlayedMatch) (rounds [][]rating.Worth) {
-	var all []rating.Worth
-	for _, m := range played {
-		if !p.unmetIn(m) {
-			all = append(all, p.worths(m))
-		}
-	}
-	return slices.Collect(slices.Chunk(all, len(p.playing(0))/2))
+	return slices.Collect(slices.Chunk(p.worths(played), len(p.playing(0))/2))
 }
 
-// worths is what a match counts for its two.
-func (p TournamentPlan) worths(m PlayedMatch) rating.Worth {
-	blue, red := p.worth(m.Result)
-	return rating.Worth{A: m.Blue, B: m.Red, OfA: blue, OfB: red}
+// worths are what the matches among those who are not held out count.
+func (p TournamentPlan) worths(played []PlayedMatch) (all []rating.Worth) {
+	for _, m := range played {
+		if !p.unmetIn(m) {
+			blue, red := p.worth(m.Result)
+			all = append(all, rating.Worth{A: m.Blue, B: m.Red, OfA: blue, OfB: red})
+		}
+	}
+	return all
 }
 
 // unmetIn says whether a held-out entrant played.

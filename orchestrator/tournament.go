@@ -296,10 +296,7 @@ func (p TournamentPlan) Read(side int, source []byte) (Code, error) {
 	if side < 0 || side >= len(p.Grammars) {
 		return nil, fmt.Errorf("there is no side %d", side)
 	}
-	if p.Grammars[side] == nil {
-		return ReadScheme(source)
-	}
-	return p.Grammars[side].Parse(source)
+	return ReadCode(p.Grammars[side], source)
 }
 
 // open opens where the sides meet. If one of them is open, all matches are relayed.

@@ -95,11 +95,12 @@ func (s *Shape) item(v sexpr.Value) ([]int64, error) {
 	}
 	var item []int64
 	for _, v := range numbers {
-		n, ok := v.(sexpr.Int)
-		if !ok || !n.Big().IsInt64() || n.Big().Int64() < s.Low || n.Big().Int64() > s.High {
+		whole, isInt := v.(sexpr.Int)
+		n, fits := whole.Int64()
+		if !isInt || !fits || n < s.Low || n > s.High {
 			return nil, fmt.Errorf("each number must be whole and from %d to %d", s.Low, s.High)
 		}
-		item = append(item, n.Big().Int64())
+		item = append(item, n)
 	}
 	if s.Rising && !rising(item) {
 		return nil, fmt.Errorf("each number must be above the one before it")

@@ -122,7 +122,7 @@ func entries(memory sexpr.Value) (map[string]string, error) {
 	all := map[string]string{}
 	list, ok := memory.(sexpr.List)
 	for _, item := range list {
-		key, value, isPair := pair(item)
+		key, value, isPair := sexpr.Pair(item)
 		if ok = ok && isPair; !ok {
 			break
 		}
@@ -143,19 +143,4 @@ func entries(memory sexpr.Value) (map[string]string, error) {
 	}
 	whole, err := sexpr.Canonical(memory)
 	return map[string]string{"(all of it)": string(whole)}, err
-}
-
-func pair(item sexpr.Value) (key, value sexpr.Value, ok bool) {
-	switch item := item.(type) {
-	case sexpr.List:
-		if len(item) > 0 {
-			return item[0], item[1:], true
-		}
-	case sexpr.Dotted:
-		if len(item.Items) == 1 {
-			return item.Items[0], item.Tail, true
-		}
-		return item.Items[0], sexpr.Dotted{Items: item.Items[1:], Tail: item.Tail}, true
-	}
-	return nil, nil, false
 }

@@ -60,25 +60,21 @@ func (r *Report) Verdict() string {
 }
 
 // Numbers are what can be asserted of a run: generations, evaluations, seconds, shadows,
-// steps and promoted; best, median and diversity of the last generation; and train and
-// holdout of incumbent and winner. What is not known yet is not there.
+// steps and promoted; best, median and diversity of the last generation; and train,
+// holdout and gain of incumbent and winner. What is not known yet is not there.
 func (r *Report) Numbers() map[string]float64 {
-	n := map[string]float64{"generations": float64(r.Info.Generations), "evaluations": float64(r.Evaluations), "seconds": r.Seconds,
-		"shadows": float64(r.ShadowsPeak), "steps": float64(r.Steps)}
+	n := map[string]float64{}
+	if r.Incumbent != nil { // and so the winner
+		n = orchestrator.SideNumbers(orchestrator.Summary(*r.Incumbent), orchestrator.Summary(*r.Winner))
+	}
+	n["generations"], n["evaluations"], n["seconds"] = float64(r.Info.Generations), float64(r.Evaluations), r.Seconds
+	n["shadows"], n["steps"] = float64(r.ShadowsPeak), float64(r.Steps)
 	if r.Promoted != nil {
 		n["promoted"] = map[bool]float64{true: 1}[*r.Promoted]
 	}
 	if k := len(r.Generations); k > 0 && r.Generations[k-1].Scored() {
 		last := r.Generations[k-1]
 		n["best"], n["median"], n["diversity"] = last.Best, last.Median, float64(last.Vectors)/float64(last.Members)
-	}
-	for name, p := range map[string]*Policy{"incumbent": r.Incumbent, "winner": r.Winner} {
-		if p != nil {
-			n[name+".train"], n[name+".holdout"] = p.Train, p.Holdout
-		}
-	}
-	if n["incumbent.holdout"] != 0 {
-		n["gain"] = 1 - n["winner.holdout"]/n["incumbent.holdout"]
 	}
 	return n
 }

@@ -40,21 +40,13 @@ func NewMemory(alist sexpr.Value) (*Memory, error) {
 
 // pair takes (key . value) apart, in whichever form it was read.
 func pair(v sexpr.Value) (key, value sexpr.Value, ok bool) {
-	switch v := v.(type) {
-	case sexpr.Dotted:
-		if len(v.Items) == 1 {
-			return v.Items[0], v.Tail, true
-		}
-		return v.Items[0], sexpr.Dotted{Items: v.Items[1:], Tail: v.Tail}, true
-	case sexpr.List:
-		if len(v) > 0 {
-			return v[0], v[1:], true
-		}
-	case sexpr.Text:
-		if inside, ok := v.Inside(); ok && inside != "" {
-			key, rest := inside.Cut()
-			return key, consRest(rest), true
-		}
+	text, isText := v.(sexpr.Text)
+	if !isText {
+		return sexpr.Pair(v)
+	}
+	if inside, ok := text.Inside(); ok && inside != "" {
+		key, rest := inside.Cut()
+		return key, consRest(rest), true
 	}
 	return nil, nil, false
 }

@@ -33,7 +33,7 @@ var ErrNoAlpha = errors.New("no alpha-rank")
 //
 // t is square; only the cells above its diagonal are read. It errs on another
 // shape, on a pair that never met, since nothing says who would win, and on more
-// win, and on more than 2,500 sides.
+// than 2,500 sides.
 func AlphaRank(t Table) ([]float64, error) {
 	n := len(t)
 	if err := t.complete(n, n, n, func(a, b int) bool { return a < b }); err != nil {

@@ -62,6 +62,22 @@ func (Bytes) isValue()   {}
 func (Int) isValue()     {}
 func (Dotted) isValue()  {}
 
+// Pair takes a pair apart: what is not the empty list, and any dotted list.
+func Pair(v Value) (first, rest Value, ok bool) {
+	switch v := v.(type) {
+	case List:
+		if len(v) > 0 {
+			return v[0], v[1:], true
+		}
+	case Dotted:
+		if len(v.Items) == 1 {
+			return v.Items[0], v.Tail, true
+		}
+		return v.Items[0], Dotted{Items: v.Items[1:], Tail: v.Tail}, true
+	}
+	return nil, nil, false
+}
+
 // NewInt makes an exact integer.
 func NewInt(n int64) Int { return Int{big.NewInt(n)} }
 
