@@ -1,13 +1,11 @@
 package experiments
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -56,10 +54,6 @@ func TestOpenClassicsPlayAsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Record.Agent = string(agent)
-	number := func(name string) int {
-		return slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == name })
-	}
-	opponents := []string{"cooperator", "defector", "alternator"}
 	first := map[string][]string{
 		"tit-for-tat": {"CCCCCCCCCCCC", "CDDDDDDDDDDD", "CCDCDCDCDCDC"},
 		"shubik":      {"CCCCCCCCCCCC", "CDCDDCDDDCDD", "CCDCDDCCDDDC"},
@@ -68,23 +62,7 @@ func TestOpenClassicsPlayAsPublished(t *testing.T) {
 		"contrite":    {"CCCCCCCCCCCC", "CDDDDDDDDDDD", "CCDCDCDCDCDC"},
 		"fortress":    {"DDDDDDDDDDDD", "DDCDDCDDCDDC", "DDDDDDDDDDDD"},
 	}
-	var matches []orchestrator.Match
-	var wanted []string
-	for name, moves := range first {
-		for i, o := range opponents {
-			matches = append(matches, orchestrator.Match{Blue: number(name), Red: number(o), Seed: 12345})
-			wanted = append(wanted, moves[i])
-		}
-	}
-	results, err := orchestrator.Replay(t.Context(), p, l.Vault, matches)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, r := range results {
-		if got := moves(r); len(got) != 200 || !strings.HasPrefix(got, wanted[i]) {
-			t.Errorf("%s against %s plays %.12s, want %s", p.Entrants[matches[i].Blue].Name, opponents[i%3], got, wanted[i])
-		}
-	}
+	playAsPublished(t, l, p, first)
 }
 
 const openRoster = `
@@ -137,27 +115,11 @@ func TestOpenTournamentIsTheSame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := written(t, c.text)
-			type end struct {
-				standings orchestrator.Standings
-				export    string
-			}
-			finish := func(l *Lab, s *orchestrator.Standings, err error) end {
-				t.Helper()
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.Seconds = 0
-				var export bytes.Buffer
-				if err := l.Ledger.Export(&export, s.Run); err != nil {
-					t.Fatal(err)
-				}
-				return end{*s, export.String()}
-			}
 			var ends []end
 			for _, o := range []Options{{Workers: 1, Shadows: 2}, {Workers: 4, Shadows: 12}} {
 				l := emptyLab(t)
 				s, err := l.Tournament(t.Context(), loaded(t, path), o, nothing)
-				ends = append(ends, finish(l, s, err))
+				ends = append(ends, ended(t, l, s, err))
 			}
 			l := emptyLab(t)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -167,7 +129,7 @@ func TestOpenTournamentIsTheSame(t *testing.T) {
 			}
 			run := ends[0].standings.Run
 			s, err := l.ResumeTournament(t.Context(), run, Options{Shadows: 6}, nothing)
-			ends = append(ends, finish(l, s, err))
+			ends = append(ends, ended(t, l, s, err))
 			for _, e := range ends[1:] {
 				if !reflect.DeepEqual(e, ends[0]) {
 					t.Errorf("differing ends:\n%+v\n%+v", e, ends[0])

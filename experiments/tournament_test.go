@@ -60,10 +60,6 @@ func TestClassicsPlayAsPublished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	number := func(name string) int {
-		return slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == name })
-	}
-	opponents := []string{"cooperator", "defector", "alternator"}
 	first := map[string][]string{
 		"cooperator":             {"CCCCCCCCCCCC", "CCCCCCCCCCCC", "CCCCCCCCCCCC"},
 		"defector":               {"DDDDDDDDDDDD", "DDDDDDDDDDDD", "DDDDDDDDDDDD"},
@@ -81,19 +77,32 @@ func TestClassicsPlayAsPublished(t *testing.T) {
 		"tullock":                {"CCCCCCCCCCC", "CCCCCCCCCCCD", "CCCCCCCCCCC"},
 		"feld":                   {"C", "CDDDDDDDDDDD", "C"},
 	}
-	for name, wanted := range first {
-		var matches []orchestrator.Match
-		for _, o := range opponents {
+	playAsPublished(t, l, p, first)
+}
+
+// playAsPublished holds players to their first moves against who always cooperates, who
+// always defects, and who alternates.
+func playAsPublished(t *testing.T, l *Lab, p orchestrator.TournamentPlan, first map[string][]string) {
+	t.Helper()
+	number := func(name string) int {
+		return slices.IndexFunc(p.Entrants, func(e orchestrator.Entrant) bool { return e.Name == name })
+	}
+	opponents := []string{"cooperator", "defector", "alternator"}
+	var matches []orchestrator.Match
+	var wanted []string
+	for name, moves := range first {
+		for i, o := range opponents {
 			matches = append(matches, orchestrator.Match{Blue: number(name), Red: number(o), Seed: 12345})
+			wanted = append(wanted, moves[i])
 		}
-		results, err := orchestrator.Replay(t.Context(), p, l.Vault, matches)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, r := range results {
-			if got := moves(r); len(got) != 200 || !strings.HasPrefix(got, wanted[i]) {
-				t.Errorf("%s against %s plays %.12s, want %s", name, opponents[i], got, wanted[i])
-			}
+	}
+	results, err := orchestrator.Replay(t.Context(), p, l.Vault, matches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if got := moves(r); len(got) != 200 || !strings.HasPrefix(got, wanted[i]) {
+			t.Errorf("%s against %s plays %.12s, want %s", p.Entrants[matches[i].Blue].Name, opponents[i%len(opponents)], got, wanted[i])
 		}
 	}
 }
@@ -105,6 +114,25 @@ func moves(r orchestrator.MatchResult) string {
 		text.WriteString(string(n.(sexpr.List)[0].(sexpr.Symbol)))
 	}
 	return text.String()
+}
+
+// end is all that a tournament came to, but for the time that it took.
+type end struct {
+	standings orchestrator.Standings
+	export    string
+}
+
+func ended(t *testing.T, l *Lab, s *orchestrator.Standings, err error) end {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Seconds = 0
+	var export bytes.Buffer
+	if err := l.Ledger.Export(&export, s.Run); err != nil {
+		t.Fatal(err)
+	}
+	return end{*s, export.String()}
 }
 
 // The same seed gives the same matches, generations and standings for any number of
@@ -139,25 +167,17 @@ func TestTournamentIsTheSame(t *testing.T) {
 			if e := spec.Evolve; e != nil {
 				e.Search.Generations, e.Search.Population, e.Opponents, e.Archive, e.Finalists = 3, 10, 3, 2, 3
 			}
-			type end struct {
-				standings orchestrator.Standings
-				export    string
-			}
 			finish := func(l *Lab, s *orchestrator.Standings, err error) end {
 				t.Helper()
-				if err != nil {
-					t.Fatal(err)
-				}
+				e := ended(t, l, s, err)
 				played, rounds, err := l.Ledger.Played(s.Run)
 				if err != nil || rounds != c.rounds || len(played) != c.matches {
 					t.Fatalf("%d matches in %d rounds, %v", len(played), rounds, err)
 				}
-				s.Seconds = 0
-				var export bytes.Buffer
-				if err := l.Ledger.Export(&export, s.Run); err != nil || strings.Count(export.String(), "\n") != c.exported+c.matches {
-					t.Fatalf("%d lines of export, %v", strings.Count(export.String(), "\n"), err)
+				if lines := strings.Count(e.export, "\n"); lines != c.exported+c.matches {
+					t.Fatalf("%d lines of export", lines)
 				}
-				return end{*s, export.String()}
+				return e
 			}
 			var ends []end
 			for _, o := range []Options{{Workers: 1, Shadows: 2}, {Workers: 8, Shadows: 9}} {
