@@ -56,41 +56,51 @@ const incumbentName = "incumbent"
 // (0: as many as the spec holds out), and contrasts the groups. The runs must be judged
 // alike: by one referee, under one runtime, on cases of one recipe.
 func (l *Lab) Compare(ctx context.Context, runs []string, count int, o Options) (*Comparison, error) {
-	first, spec, err := l.done(runs[0])
-	if err != nil {
-		return nil, err
-	}
-	if count == 0 {
-		count = spec.Holdout.Count
-	}
-	c := &Comparison{Question: spec.Question, Cases: count, Seed: judging(runs)}
-	grammar, err := spec.population()
-	if err != nil {
-		return nil, err
-	}
+	var all []*doneRun
 	for _, id := range runs {
-		if err := l.enroll(c, id, first, spec, grammar); err != nil {
+		r, err := l.done(id)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	first := all[0]
+	if count == 0 {
+		count = first.spec.Holdout.Count
+	}
+	c := &Comparison{Question: first.spec.Question, Cases: count, Seed: judging(runs)}
+	grammar, err := first.spec.population()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range all {
+		if err := l.enroll(c, r, first, grammar); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.judge(ctx, c, first, o); err != nil {
+	if err := l.judge(ctx, c, first.Stored, o); err != nil {
 		return nil, err
 	}
 	c.contrasts()
 	return c, nil
 }
 
-// done loads a run that has been decided, with its spec.
-func (l *Lab) done(id string) (*orchestrator.Stored, *Spec, error) {
+// doneRun is a run that has been decided, with its spec.
+type doneRun struct {
+	*orchestrator.Stored
+	spec *Spec
+}
+
+func (l *Lab) done(id string) (*doneRun, error) {
 	stored, err := l.Ledger.Load(id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if stored.Status != orchestrator.RunDone {
-		return nil, nil, fmt.Errorf("run %s is %s, and only runs that are done can be compared; go on with: jird resume %s", id, stored.Status, id)
+		return nil, fmt.Errorf("run %s is %s, and only runs that are done can be compared; go on with: jird resume %s", id, stored.Status, id)
 	}
 	s, err := FromJSON(stored.Run.Spec)
-	return stored, s, err
+	return &doneRun{stored, s}, err
 }
 
 // judging derives the seed of the cases from the runs, so that it is no run's own, and the
@@ -103,17 +113,14 @@ func judging(runs []string) uint64 {
 }
 
 // enroll puts a run into its group.
-func (l *Lab) enroll(c *Comparison, id string, first *orchestrator.Stored, rules *Spec, grammar *population.Grammar) error {
-	stored, s, err := l.done(id)
-	if err != nil {
-		return err
-	}
-	for what, differ := range map[string]bool{
-		"referee": stored.Run.Evaluator != first.Run.Evaluator, "runtime": stored.Run.Runtime != first.Run.Runtime,
-		"recipe of held-out cases": s.Holdout.Recipe != rules.Holdout.Recipe,
+func (l *Lab) enroll(c *Comparison, r, first *doneRun, grammar *population.Grammar) error {
+	id := r.Run.ID
+	for _, rule := range []struct{ what, is, was string }{
+		{"referee", r.Run.Evaluator, first.Run.Evaluator}, {"runtime", r.Run.Runtime, first.Run.Runtime},
+		{"recipe of held-out cases", r.spec.Holdout.Recipe, first.spec.Holdout.Recipe},
 	} {
-		if differ {
-			return fmt.Errorf("run %s has another %s than run %s, so their scores mean different things; compare runs that are judged alike", id, what, first.Run.ID)
+		if rule.is != rule.was {
+			return fmt.Errorf("run %s has another %s than run %s, so their scores mean different things; compare runs that are judged alike", id, rule.what, first.Run.ID)
 		}
 	}
 	e, err := l.Ledger.Explain(id, 1)
@@ -124,37 +131,40 @@ func (l *Lab) enroll(c *Comparison, id string, first *orchestrator.Stored, rules
 	if err != nil {
 		return fmt.Errorf("the winner of run %s is of other definitions than that of run %s: %w", id, first.Run.ID, err)
 	}
-	g := c.group(s)
+	g := c.group(r.spec)
 	if slices.Contains(g.Runs, id) {
 		return fmt.Errorf("run %s is named twice; name each once", id)
 	}
-	g.Runs, g.Seeds, g.winners = append(g.Runs, id), append(g.Seeds, stored.Run.Seed), append(g.winners, winner)
-	g.Evaluations = append(g.Evaluations, stored.Last.Evaluations)
+	g.Runs, g.Seeds, g.winners = append(g.Runs, id), append(g.Seeds, r.Run.Seed), append(g.winners, winner)
+	g.Evaluations = append(g.Evaluations, r.Last.Evaluations)
 	return nil
 }
 
 // group finds the group of a spec, or makes it. Groups are told apart by all that the
 // runs of a spec do not differ in: not by seed and length.
 func (c *Comparison) group(s *Spec) *Group {
-	name := cmp.Or(s.Variant, s.Name)
-	if s.Search.Control != "none" {
-		name += " " + s.Search.Control
-	}
 	same := *s
 	same.Seed, same.Search.Evaluations, same.Search.Generations, same.Search.Budget = 0, 0, 0, 0
 	_, hash := same.JSON()
-	for _, g := range c.Groups {
-		if g.Name == name {
-			name += " " + hash[:6]
-		}
-	}
 	for i := range c.Groups {
 		if c.Groups[i].hash == hash {
 			return &c.Groups[i]
 		}
 	}
+	name := wayOf(cmp.Or(s.Variant, s.Name), s.Search.Control)
+	if slices.ContainsFunc(c.Groups, func(g Group) bool { return g.Name == name }) {
+		name += " " + hash[:6]
+	}
 	c.Groups = append(c.Groups, Group{Name: name, hash: hash})
 	return &c.Groups[len(c.Groups)-1]
+}
+
+// wayOf names a way to search: a variant, or a control beside it.
+func wayOf(variant, control string) string {
+	if control == "none" {
+		return variant
+	}
+	return variant + " " + control
 }
 
 // judge scores all winners and the incumbent of the first run on the comparison's cases.
@@ -163,11 +173,7 @@ func (l *Lab) judge(ctx context.Context, c *Comparison, first *orchestrator.Stor
 	if err != nil {
 		return err
 	}
-	image, err := l.Vault.Get(snapshots.ID(first.Run.Agent))
-	if err != nil {
-		return err
-	}
-	agent, err := orchestrator.ReadAgent(image, p.Search.Grammar, p.Evolved)
+	agent, err := l.readAgent(snapshots.ID(first.Run.Agent), p)
 	if err != nil {
 		return err
 	}

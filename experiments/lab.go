@@ -160,10 +160,15 @@ func (l *Lab) complete(ctx context.Context, p *orchestrator.Plan, want string, o
 
 // Run starts a new run of a spec.
 func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result, error) {
-	p, err := l.planFor(ctx, s, o)
+	p, _, err := l.planFor(ctx, s, o)
 	if err != nil {
 		return nil, err
 	}
+	return l.start(ctx, s, p, o)
+}
+
+// start carries out what planFor planned.
+func (l *Lab) start(ctx context.Context, s *Spec, p orchestrator.Plan, o Options) (*orchestrator.Result, error) {
 	unlock, err := l.identify(s, &p.Record)
 	if err != nil {
 		return nil, err
@@ -173,28 +178,33 @@ func (l *Lab) Run(ctx context.Context, s *Spec, o Options) (*orchestrator.Result
 	return orchestrator.Run(ctx, p, l.deps(o), nil)
 }
 
-// planFor makes a new run's plan, whose record lacks what depends on the repeat.
-func (l *Lab) planFor(ctx context.Context, s *Spec, o Options) (p orchestrator.Plan, err error) {
+// planFor makes a new run's plan, whose record lacks what depends on the repeat, and reads
+// the agent that it begins from.
+func (l *Lab) planFor(ctx context.Context, s *Spec, o Options) (p orchestrator.Plan, agent *orchestrator.Agent, err error) {
 	if p, err = s.Plan(); err != nil {
-		return p, err
+		return p, nil, err
 	}
 	if err := l.complete(ctx, &p, s.Runtime, o); err != nil {
-		return p, err
+		return p, nil, err
 	}
-	agent, err := l.Agent(s)
+	live, err := l.Agent(s)
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
-	image, err := l.Vault.Get(agent)
+	if agent, err = l.readAgent(live, p); err != nil {
+		return p, nil, err
+	}
+	p.Record = orchestrator.RunRecord{Agent: string(live), Evaluator: agent.Evaluator, Runtime: p.Sandbox.Runtime.String()}
+	return p, agent, nil
+}
+
+// readAgent takes a stored image apart by a plan's grammar.
+func (l *Lab) readAgent(id snapshots.ID, p orchestrator.Plan) (*orchestrator.Agent, error) {
+	image, err := l.Vault.Get(id)
 	if err != nil {
-		return p, err
+		return nil, err
 	}
-	taken, err := orchestrator.ReadAgent(image, p.Search.Grammar, p.Evolved)
-	if err != nil {
-		return p, err
-	}
-	p.Record = orchestrator.RunRecord{Agent: string(agent), Evaluator: taken.Evaluator, Runtime: p.Sandbox.Runtime.String()}
-	return p, nil
+	return orchestrator.ReadAgent(image, p.Search.Grammar, p.Evolved)
 }
 
 // identify gives a new run its id: that of the first repeat which no other
@@ -294,22 +304,7 @@ func Drawn(count int, recipe sexpr.Value, seed uint64) func(*sandbox.Image) {
 // Evaluate scores a genome, or the incumbent for a nil one, on cases as Given or
 // Drawn gives them.
 func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases func(*sandbox.Image), o Options) (*Evaluation, error) {
-	p, err := s.Plan()
-	if err != nil {
-		return nil, err
-	}
-	if err := l.complete(ctx, &p, s.Runtime, o); err != nil {
-		return nil, err
-	}
-	id, err := l.Agent(s)
-	if err != nil {
-		return nil, err
-	}
-	image, err := l.Vault.Get(id)
-	if err != nil {
-		return nil, err
-	}
-	agent, err := orchestrator.ReadAgent(image, p.Search.Grammar, p.Evolved)
+	p, agent, err := l.planFor(ctx, s, o)
 	if err != nil {
 		return nil, err
 	}

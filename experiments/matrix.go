@@ -2,8 +2,10 @@ package experiments
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"jird/experiments/ledger"
 	"jird/orchestrator"
 )
 
@@ -24,11 +26,7 @@ type Cell struct {
 }
 
 func (c Cell) String() string {
-	name := c.Variant
-	if c.Control != "none" {
-		name += " " + c.Control
-	}
-	return fmt.Sprintf("%d of %d: %s, seed %d", c.Number, c.Of, name, c.Seed)
+	return fmt.Sprintf("%d of %d: %s, seed %d", c.Number, c.Of, wayOf(c.Variant, c.Control), c.Seed)
 }
 
 // RunMatrix carries out the runs of a matrix that are not done yet, one after the other,
@@ -73,30 +71,21 @@ func (l *Lab) RunMatrix(ctx context.Context, path string, m Matrix, o Options, b
 
 // cell carries a run out, goes on with it, or finds it done.
 func (l *Lab) cell(ctx context.Context, s *Spec, o Options) (run string, evaluations int, err error) {
-	p, err := l.planFor(ctx, s, o)
+	p, _, err := l.planFor(ctx, s, o)
 	if err != nil {
 		return "", 0, err
 	}
-	r := p.Record
-	s.Identify(&r)
-	known, err := l.Ledger.Has(r.ID)
-	if err != nil {
-		return "", 0, err
-	}
-	if known {
-		stored, err := l.Ledger.Load(r.ID)
-		if err == nil && stored.Status == orchestrator.RunDone {
-			return r.ID, stored.Last.Evaluations, nil
-		}
-		if err != nil {
-			return "", 0, err
-		}
-	}
+	first := p.Record
+	s.Identify(&first)
+	stored, err := l.Ledger.Load(first.ID)
 	var result *orchestrator.Result
-	if known {
-		result, err = l.Resume(ctx, r.ID, o)
-	} else {
-		result, err = l.Run(ctx, s, o)
+	switch {
+	case errors.Is(err, ledger.ErrNoRun):
+		result, err = l.start(ctx, s, p, o)
+	case err == nil && stored.Status == orchestrator.RunDone:
+		return first.ID, stored.Last.Evaluations, nil
+	case err == nil:
+		result, err = l.Resume(ctx, first.ID, o)
 	}
 	if err != nil {
 		return "", 0, err

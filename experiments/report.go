@@ -6,6 +6,7 @@ import (
 
 	"jird/experiments/ledger"
 	"jird/experiments/report"
+	"jird/orchestrator"
 	"jird/snapshots"
 )
 
@@ -24,19 +25,14 @@ func (l *Lab) RunReport(run string) (r *report.Run, err error) {
 
 // TournamentReport gathers all that a report of a tournament shows.
 func (l *Lab) TournamentReport(id string) (*report.Tournament, error) {
-	p, _, err := l.tournament(id)
+	p, played, err := l.playedSoFar(id)
 	if err != nil {
 		return nil, err
 	}
-	r := &report.Tournament{Sides: p.SideNames}
-	if r.Standings, err = l.Standings(id); err != nil {
+	r := &report.Tournament{Sides: p.SideNames, Matrix: p.Matrix(played)}
+	if r.Standings, err = l.reckoned(p, played); err != nil {
 		return nil, err
 	}
-	played, _, err := l.Ledger.Played(id)
-	if err != nil {
-		return nil, err
-	}
-	r.Matrix = p.Matrix(played)
 	if r.Origin, err = l.Ledger.TournamentOrigin(id); err != nil {
 		return nil, err
 	}
@@ -47,17 +43,18 @@ func (l *Lab) TournamentReport(id string) (*report.Tournament, error) {
 		return nil, err
 	}
 	r.Images = l.images(r.Origin, r.Decision)
-	r.Status, err = l.tournamentStatus(id)
+	r.Status, err = l.tournamentStatus(p)
 	return r, err
 }
 
-func (l *Lab) tournamentStatus(id string) (string, error) {
-	all, err := l.Tournaments()
-	at := slices.IndexFunc(all, func(i ledger.TournamentInfo) bool { return i.Run == id })
+func (l *Lab) tournamentStatus(p orchestrator.TournamentPlan) (string, error) {
+	all, err := l.Ledger.Tournaments()
+	at := slices.IndexFunc(all, func(i ledger.TournamentInfo) bool { return i.Run == p.Record.ID })
 	if err != nil || at < 0 {
 		return "", err
 	}
-	return all[at].Status, nil
+	err = l.complement(&all[at], p)
+	return all[at].Status, err
 }
 
 // images says of each snapshot that a report names what the vault has of it: a report is

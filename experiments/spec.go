@@ -70,12 +70,12 @@ type Definition struct {
 
 // Items are what a list is made of.
 type Items struct {
-	Low    int64 `json:"low"`
-	High   int64 `json:"high"`
-	Of     int   `json:"of"` // numbers of one item
-	Rising bool  `json:"rising"`
-	Min    int   `json:"min"` // items
-	Max    int   `json:"max"`
+	Low    int  `json:"low"`
+	High   int  `json:"high"`
+	Of     int  `json:"of"` // numbers of one item
+	Rising bool `json:"rising"`
+	Min    int  `json:"min"` // items
+	Max    int  `json:"max"`
 }
 
 // Grammar is what genomes are drawn from; leaves are canonical expressions.
@@ -166,19 +166,21 @@ func Load(path, variant string) (*Spec, error) {
 }
 
 func (r *reader) matrixFields(m *Matrix) map[string]field {
-	words := func(to *[]string, allowed ...string) field {
-		return r.list(func(v ast.Node) {
-			var word string
-			if read := r.text(&word); len(allowed) > 0 {
-				r.oneOf(&word, allowed...)(v, "a control")
-			} else {
-				read(v, "a variant")
-			}
-			*to = append(*to, word)
-		})
-	}
+	control := func(to *string) field { return r.oneOf(to, string(ga.Random), string(ga.BestOfN)) }
 	return map[string]field{
-		"variants": words(&m.Variants), "seeds": r.integer(&m.Seeds, 1, 1000), "controls": words(&m.Controls, string(ga.Random), string(ga.BestOfN)),
+		"variants": r.words(&m.Variants, "a variant", r.text), "seeds": r.integer(&m.Seeds, 1, 1000), "controls": r.words(&m.Controls, "a control", control),
+	}
+}
+
+// words reads a list of texts.
+func (r *reader) words(to *[]string, name string, word func(*string) field) field {
+	return func(n ast.Node, list string) {
+		*to = nil
+		r.list(func(v ast.Node) {
+			var text string
+			word(&text)(v, name)
+			*to = append(*to, text)
+		})(n, list)
 	}
 }
 
@@ -257,14 +259,7 @@ func (r *reader) limitFields(l *Limits) map[string]field {
 
 func (r *reader) grammarFields(g *Grammar) map[string]field {
 	return map[string]field{
-		"functions": func(n ast.Node, name string) {
-			g.Functions = nil
-			r.list(func(v ast.Node) {
-				var text string
-				r.text(&text)(v, "a function")
-				g.Functions = append(g.Functions, text)
-			})(n, name)
-		},
+		"functions": r.words(&g.Functions, "a function", r.text),
 		"leaves": func(n ast.Node, name string) {
 			g.Leaves = nil
 			r.list(func(v ast.Node) {
@@ -363,15 +358,8 @@ func (r *reader) evolveFields(e *Evolve) map[string]field {
 // items reads what a list is made of.
 func (r *reader) items(n ast.Node, name string) *Items {
 	i := &Items{High: 1, Of: 1, Min: 1, Max: 40}
-	number := func(to *int64) field {
-		return func(n ast.Node, name string) {
-			v := int(*to)
-			r.integer(&v, -population.MaxItem, population.MaxItem)(n, name)
-			*to = int64(v)
-		}
-	}
 	r.object(n, name, map[string]field{
-		"low": number(&i.Low), "high": number(&i.High), "of": r.integer(&i.Of, 1, 64), "rising": r.boolean(&i.Rising),
+		"low": r.integer(&i.Low, -population.MaxItem, population.MaxItem), "high": r.integer(&i.High, -population.MaxItem, population.MaxItem), "of": r.integer(&i.Of, 1, 64), "rising": r.boolean(&i.Rising),
 		"min": r.integer(&i.Min, 0, 1000), "max": r.integer(&i.Max, 1, 1000),
 	})
 	return i
@@ -484,7 +472,7 @@ func grammarFrom(evolved Evolve, from Grammar) (*population.Grammar, error) {
 		}
 		def := population.Definition{Name: d.Name, Result: result}
 		if i := d.Items; i != nil {
-			def.Shape = &population.Shape{Low: i.Low, High: i.High, Of: i.Of, Rising: i.Rising, Min: i.Min, Max: i.Max}
+			def.Shape = &population.Shape{Low: int64(i.Low), High: int64(i.High), Of: i.Of, Rising: i.Rising, Min: i.Min, Max: i.Max}
 		}
 		for _, a := range d.Args {
 			kind, err := population.KindOf(a[1])

@@ -156,17 +156,27 @@ func (l *Lab) recorded(ctx context.Context, id string, o Options) (p orchestrato
 
 // Standings reckons up what the ledger holds of a tournament.
 func (l *Lab) Standings(id string) (*orchestrator.Standings, error) {
-	p, _, err := l.tournament(id)
+	p, played, err := l.playedSoFar(id)
 	if err != nil {
 		return nil, err
+	}
+	return l.reckoned(p, played)
+}
+
+// playedSoFar reads a tournament that has a whole round, with its matches.
+func (l *Lab) playedSoFar(id string) (p orchestrator.TournamentPlan, played []orchestrator.PlayedMatch, err error) {
+	if p, _, err = l.tournament(id); err != nil {
+		return p, nil, err
 	}
 	played, rounds, err := l.Ledger.Played(id)
-	if err != nil {
-		return nil, err
+	if err == nil && rounds == 0 {
+		err = fmt.Errorf("tournament %s has no whole round yet; go on with: jird resume %s", id, id)
 	}
-	if rounds == 0 {
-		return nil, fmt.Errorf("tournament %s has no whole round yet; go on with: jird resume %s", id, id)
-	}
+	return p, played, err
+}
+
+// reckoned are the standings, with what was decided.
+func (l *Lab) reckoned(p orchestrator.TournamentPlan, played []orchestrator.PlayedMatch) (*orchestrator.Standings, error) {
 	s, err := p.Standings(played)
 	if err == nil && p.Promotion != nil {
 		err = l.addDecision(s)
@@ -179,18 +189,19 @@ func (l *Lab) Standings(id string) (*orchestrator.Standings, error) {
 func (l *Lab) Tournaments() ([]ledger.TournamentInfo, error) {
 	all, err := l.Ledger.Tournaments()
 	for k := range all {
+		var p orchestrator.TournamentPlan
 		if err == nil {
-			err = l.complement(&all[k])
+			p, _, err = l.tournament(all[k].Run)
+		}
+		if err == nil {
+			err = l.complement(&all[k], p)
 		}
 	}
 	return all, err
 }
 
-func (l *Lab) complement(i *ledger.TournamentInfo) error {
-	p, _, err := l.tournament(i.Run)
-	if err != nil {
-		return err
-	}
+// complement adds what the ledger's list does not say of a tournament.
+func (l *Lab) complement(i *ledger.TournamentInfo, p orchestrator.TournamentPlan) error {
 	if i.RoundsOf = p.Rounds(); p.Evolution != nil {
 		i.GenerationsOf = p.Evolution.Search[0].Generations
 	}

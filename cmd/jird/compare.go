@@ -26,12 +26,14 @@ func compareCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return withLab(c, func(lab *experiments.Lab) error { return compared(c, lab, c.Args().Slice(), o) })
+			return comparing(c, o, func(*experiments.Lab) ([]string, error) { return c.Args().Slice(), nil })
 		},
 	}
 }
 
-func compared(c *cli.Context, lab *experiments.Lab, runs []string, o experiments.Options) error {
+// comparing compares the runs that are given it, once all that was asked is known to make
+// sense.
+func comparing(c *cli.Context, o experiments.Options, runs func(*experiments.Lab) ([]string, error)) error {
 	if c.IsSet("cases") && c.Int("cases") < 1 {
 		return usageError{"--cases must be 1 or more"}
 	}
@@ -39,14 +41,20 @@ func compared(c *cli.Context, lab *experiments.Lab, runs []string, o experiments
 	if err != nil {
 		return err
 	}
-	found, err := lab.Compare(c.Context, runs, c.Int("cases"), o)
-	if err != nil {
-		return err
-	}
-	if err := printComparison(c, found); err != nil {
-		return err
-	}
-	return asserted(assertions, found.Numbers())
+	return withLab(c, func(lab *experiments.Lab) error {
+		ids, err := runs(lab)
+		if err != nil {
+			return err
+		}
+		found, err := lab.Compare(c.Context, ids, c.Int("cases"), o)
+		if err != nil {
+			return err
+		}
+		if err := printComparison(c, found); err != nil {
+			return err
+		}
+		return asserted(assertions, found.Numbers())
+	})
 }
 
 func printComparison(c *cli.Context, f *experiments.Comparison) error {
@@ -86,14 +94,10 @@ func runMatrix(c *cli.Context, s *experiments.Spec, o experiments.Options) error
 			return usageError{fmt.Sprintf("--%s and --matrix do not go together; the experiment's file says what its runs are", name)}
 		}
 	}
-	return withLab(c, func(lab *experiments.Lab) error {
+	return comparing(c, o, func(lab *experiments.Lab) ([]string, error) {
 		show := matrixProgress(&o)
-		runs, err := lab.RunMatrix(c.Context, c.Args().First(), s.Matrix, o, show.next)
-		show.end()
-		if err != nil {
-			return err
-		}
-		return compared(c, lab, runs, o)
+		defer func() { show.end() }()
+		return lab.RunMatrix(c.Context, c.Args().First(), s.Matrix, o, show.next)
 	})
 }
 

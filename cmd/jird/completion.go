@@ -71,6 +71,9 @@ func completeRuns(c *cli.Context) {
 		cli.DefaultCompleteWithFlags(c.Command)(c)
 		return
 	}
+	if _, err := os.Stat(c.String("home")); err != nil {
+		return // to ask makes no folder
+	}
 	lab, err := experiments.OpenLab(c.String("home"), func(string, ...any) {})
 	if err != nil {
 		return

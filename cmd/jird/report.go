@@ -111,7 +111,7 @@ func assertChecks(assertions []*experiments.Assertion, numbers map[string]float6
 	for _, a := range assertions {
 		failed, err := a.Failed(numbers)
 		if err != nil {
-			return nil, usageError{"--assert is wrong:\n" + err.Error()}
+			return nil, misasserted(err)
 		}
 		all = append(all, report.Check{Name: "assert " + a.String(), Failure: strings.Join(failed, "; "), Kind: "assertion"})
 	}

@@ -82,12 +82,14 @@ func assertions(c *cli.Context) (all []*experiments.Assertion, err error) {
 	for _, text := range c.StringSlice("assert") {
 		a, err := experiments.ParseAssertion(text)
 		if err != nil {
-			return nil, usageError{"--assert is wrong:\n" + err.Error()}
+			return nil, misasserted(err)
 		}
 		all = append(all, a)
 	}
 	return all, nil
 }
+
+func misasserted(err error) error { return usageError{"--assert is wrong:\n" + err.Error()} }
 
 // asserted is an errAsserted that says what does not hold.
 func asserted(assertions []*experiments.Assertion, numbers map[string]float64) error {
@@ -95,7 +97,7 @@ func asserted(assertions []*experiments.Assertion, numbers map[string]float64) e
 	for _, a := range assertions {
 		failed, err := a.Failed(numbers)
 		if err != nil {
-			return usageError{"--assert is wrong:\n" + err.Error()}
+			return misasserted(err)
 		}
 		for _, f := range failed {
 			held = false
