@@ -144,7 +144,7 @@ func (l *Lab) enroll(c *Comparison, r, first *doneRun, grammar *population.Gramm
 // runs of a spec do not differ in: not by seed and length.
 func (c *Comparison) group(s *Spec) *Group {
 	same := *s
-	same.Seed, same.Search.Evaluations, same.Search.Generations, same.Search.Budget = 0, 0, 0, 0
+	same.Seed, same.Search.Evaluations, same.Search.Steps, same.Search.Generations, same.Search.Budget = 0, 0, 0, 0, 0
 	_, hash := same.JSON()
 	for i := range c.Groups {
 		if c.Groups[i].hash == hash {

@@ -24,7 +24,7 @@ type Lab struct {
 	Home   string
 	Vault  *snapshots.Vault
 	Ledger *ledger.Ledger
-	Say    func(format string, args ...any) // messages for people
+	Say    func(format string, args ...any) // what a person should know or do
 }
 
 // OpenLab opens the state folder and makes what is missing.
@@ -62,8 +62,15 @@ type Options struct {
 	Workers   int // 0: the number of cores
 	Shadows   int // 0: as the spec says
 	Isolation isolation.Level
-	Events    func(orchestrator.Event)
-	Keep      bool // keeps what is live, whatever wins
+	Events    func(orchestrator.Event) // news and progress; nil: nobody asks
+	Keep      bool                     // keeps what is live, whatever wins
+}
+
+// news tells what happened, and asks nothing of anybody.
+func (o Options) news(format string, args ...any) {
+	if o.Events != nil {
+		o.Events(orchestrator.Event{Message: fmt.Sprintf(format, args...)})
+	}
 }
 
 // Agent returns the live image of the spec's agent. The folder is captured if
@@ -174,7 +181,7 @@ func (l *Lab) start(ctx context.Context, s *Spec, p orchestrator.Plan, o Options
 		return nil, err
 	}
 	defer unlock()
-	l.Say("run %s: %d shadows, %d workers, seed %d", p.Record.ID, p.Shadows, p.Workers, p.Record.Seed)
+	o.news("run %s: %d shadows, %d workers, seed %d", p.Record.ID, p.Shadows, p.Workers, p.Record.Seed)
 	return orchestrator.Run(ctx, p, l.deps(o), nil)
 }
 
@@ -249,8 +256,19 @@ func (l *Lab) Resume(ctx context.Context, run string, o Options) (*orchestrator.
 	return orchestrator.Run(ctx, p, l.deps(o), stored)
 }
 
-// planOf makes the plan of a recorded run again.
+// planOf makes the plan of a recorded run again, to add to what it measured.
 func (l *Lab) planOf(ctx context.Context, stored *orchestrator.Stored, o Options) (p orchestrator.Plan, err error) {
+	if p, err = l.planHere(ctx, stored, o); err != nil {
+		return p, err
+	}
+	if now := p.Sandbox.Runtime.String(); now != stored.Run.Runtime {
+		return p, fmt.Errorf("run %s was made with %s, here is %s: scores need not be the same; start a new run", stored.Run.ID, stored.Run.Runtime, now)
+	}
+	return p, nil
+}
+
+// planHere makes the plan of a recorded run again with the runtime of this machine.
+func (l *Lab) planHere(ctx context.Context, stored *orchestrator.Stored, o Options) (p orchestrator.Plan, err error) {
 	s, err := FromJSON(stored.Run.Spec)
 	if err != nil {
 		return p, err
@@ -260,9 +278,6 @@ func (l *Lab) planOf(ctx context.Context, stored *orchestrator.Stored, o Options
 	}
 	if err := l.complete(ctx, &p, s.Runtime, o); err != nil {
 		return p, err
-	}
-	if now := p.Sandbox.Runtime.String(); now != stored.Run.Runtime {
-		return p, fmt.Errorf("run %s was made with %s, here is %s: scores need not be the same; start a new run", stored.Run.ID, stored.Run.Runtime, now)
 	}
 	p.Record = stored.Run
 	return p, nil

@@ -145,7 +145,7 @@ func TestOpenTournamentIsTheSame(t *testing.T) {
 			}
 			forfeits := 0
 			for m := range c.matches {
-				r, err := l.Replay(t.Context(), run, m, Options{})
+				r, err := l.ReplayMatch(t.Context(), run, m, Options{})
 				if err != nil || !r.Same || r.Recorded.Detail != r.Again.Detail {
 					t.Fatalf("replay of %d: %+v, %v", m, r, err)
 				}

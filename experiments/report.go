@@ -2,11 +2,9 @@ package experiments
 
 import (
 	"fmt"
-	"slices"
 
 	"jird/experiments/ledger"
 	"jird/experiments/report"
-	"jird/orchestrator"
 	"jird/snapshots"
 )
 
@@ -43,18 +41,13 @@ func (l *Lab) TournamentReport(id string) (*report.Tournament, error) {
 		return nil, err
 	}
 	r.Images = l.images(r.Origin, r.Decision)
-	r.Status, err = l.tournamentStatus(p)
-	return r, err
-}
-
-func (l *Lab) tournamentStatus(p orchestrator.TournamentPlan) (string, error) {
-	all, err := l.Ledger.Tournaments()
-	at := slices.IndexFunc(all, func(i ledger.TournamentInfo) bool { return i.Run == p.Record.ID })
-	if err != nil || at < 0 {
-		return "", err
+	info, err := l.Ledger.Tournament(id)
+	if err != nil {
+		return nil, err
 	}
-	err = l.complement(&all[at], p)
-	return all[at].Status, err
+	err = l.complement(&info, p)
+	r.Status = info.Status
+	return r, err
 }
 
 // images says of each snapshot that a report names what the vault has of it: a report is

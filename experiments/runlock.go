@@ -110,13 +110,23 @@ func (l *Lab) Report(run string) (*ledger.Report, error) {
 	return r, l.settle(&r.Info)
 }
 
+// settle completes what the ledger says of a run by whether a process carries it out.
 func (l *Lab) settle(i *ledger.Info) error {
 	if i.Status != orchestrator.RunRunning {
 		return nil
 	}
 	locked, err := l.locked(i.Run)
-	if err == nil && !locked {
+	if err != nil {
+		return err
+	}
+	if !locked {
 		i.Status = orchestrator.RunInterrupted
+		return nil
+	}
+	search, err := l.Search(i.Run)
+	if left, ok := search.Left(eventOf(*i)); ok {
+		seconds := left.Seconds()
+		i.Left = &seconds
 	}
 	return err
 }

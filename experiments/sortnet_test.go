@@ -139,7 +139,7 @@ func sortedBy(network [][2]int, input int) bool {
 
 func againstCounterexample(t *testing.T, l *Lab, run string, match int, network [][2]int) {
 	t.Helper()
-	r, err := l.Replay(t.Context(), run, match, Options{})
+	r, err := l.ReplayMatch(t.Context(), run, match, Options{})
 	if err != nil || !r.Same {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -94,6 +94,7 @@ type Search struct {
 	Generations  int           `json:"generations"`
 	Budget       time.Duration `json:"budget_ns"`
 	Evaluations  int           `json:"evaluations"`
+	Steps        int           `json:"steps,omitempty"` // absent where it is not set, as before it could be
 	Stagnation   int           `json:"stagnation"`
 	Target       *float64      `json:"target"`
 	MigrateEvery int           `json:"migrate_every"`
@@ -129,6 +130,7 @@ func defaults() Spec {
 			Selection: ga.Selection{Kind: "tournament", Size: 5}, Control: "none",
 			Operators: ga.Operators{Crossover: 3, SizeFair: 3, Subtree: 2, Point: 2, Constant: 2, Hoist: 0.5},
 		},
+		Train: CaseSpec{Recipe: "()"}, Validate: CaseSpec{Recipe: "()"}, Holdout: CaseSpec{Recipe: "()"},
 		Limits: Limits{Fuel: 50_000_000, Heap: 64 << 20, Wall: 30 * time.Second, Output: 64 << 10, OpenFiles: 16},
 	}
 }
@@ -290,7 +292,7 @@ func (r *reader) searchFields(spec *Spec) map[string]field {
 	return map[string]field{
 		"islands": r.integer(&s.Islands, 1, 1000), "population": r.integer(&s.Population, 2, 100_000),
 		"generations": r.integer(&s.Generations, 0, 1_000_000), "budget": r.duration(&s.Budget),
-		"evaluations": r.integer(&s.Evaluations, 0, math.MaxInt), "stagnation": r.integer(&s.Stagnation, 0, 1_000_000),
+		"evaluations": r.integer(&s.Evaluations, 0, math.MaxInt), "steps": r.integer(&s.Steps, 0, math.MaxInt), "stagnation": r.integer(&s.Stagnation, 0, 1_000_000),
 		"target": func(n ast.Node, name string) {
 			var v float64
 			r.real(&v, -1e300, 1e300)(n, name)
@@ -388,8 +390,8 @@ func (r *reader) complete(root ast.Node, s *Spec) {
 	if s.Validate.Count == 0 {
 		s.Validate = s.Train
 	}
-	if c := s.Search; c.Generations == 0 && c.Budget == 0 && c.Evaluations == 0 && c.Stagnation == 0 && c.Target == nil && s.StopFile == "" && !r.faulty["search"] {
-		r.fault(root, "nothing would end the search: set search.generations, budget, evaluations, stagnation, target or stop-file")
+	if c := s.Search; c.Generations == 0 && c.Budget == 0 && c.Evaluations == 0 && c.Steps == 0 && c.Stagnation == 0 && c.Target == nil && s.StopFile == "" && !r.faulty["search"] {
+		r.fault(root, "nothing would end the search: set search.generations, budget, evaluations, steps, stagnation, target or stop-file")
 	}
 	if r.anyFaulty("evolve", "grammar", "search", "variants") {
 		return
@@ -533,7 +535,7 @@ func (s *Spec) Plan() (orchestrator.Plan, error) {
 	p := orchestrator.Plan{
 		Search: s.search(g), Evolved: s.Evolve.File, Alpha: s.Alpha, Effect: s.Effect, Power: s.Power, Fuel: int64(s.Limits.Fuel), Shadows: s.Shadows,
 		Stops: orchestrator.Stops{
-			Generations: s.Search.Generations, Evaluations: s.Search.Evaluations, Stagnation: s.Search.Stagnation,
+			Generations: s.Search.Generations, Evaluations: s.Search.Evaluations, Steps: int64(s.Search.Steps), Stagnation: s.Search.Stagnation,
 			Target: s.Search.Target, Budget: s.Search.Budget, StopFile: s.StopFile,
 		},
 		Sandbox: s.Limits.sandbox(),

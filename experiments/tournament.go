@@ -11,7 +11,7 @@ import (
 	"jird/experiments/ledger"
 	"jird/orchestrator"
 	"jird/population"
-	"jird/snapshots/sexpr"
+	"jird/snapshots"
 )
 
 // Tournament plays a new tournament of a spec, and returns how it ended.
@@ -45,7 +45,7 @@ func (l *Lab) Tournament(ctx context.Context, s *TournamentSpec, o Options, afte
 	if err := l.Ledger.BeginTournament(r, p.Entrants); err != nil {
 		return nil, err
 	}
-	l.Say("tournament %s: %d entrants, %d rounds, %d shadows, %d workers, seed %d", r.ID, len(p.Entrants), p.Seeds, p.Shadows, p.Workers, r.Seed)
+	o.news("tournament %s: %d entrants, %d rounds, %d shadows, %d workers, seed %d", r.ID, len(p.Entrants), p.Seeds, p.Shadows, p.Workers, r.Seed)
 	return l.play(ctx, p, after)
 }
 
@@ -139,19 +139,13 @@ func (l *Lab) tournament(id string) (p orchestrator.TournamentPlan, runtime stri
 	return p, s.Runtime, err
 }
 
-// recorded makes the plan of a recorded tournament again.
+// recorded makes the plan of a recorded tournament again, with the runtime of this machine.
 func (l *Lab) recorded(ctx context.Context, id string, o Options) (p orchestrator.TournamentPlan, err error) {
 	p, runtime, err := l.tournament(id)
 	if err != nil {
 		return p, err
 	}
-	if err := l.completeTournament(ctx, &p, runtime, o); err != nil {
-		return p, err
-	}
-	if now := p.Sandbox.Runtime.String(); now != p.Record.Runtime {
-		return p, fmt.Errorf("tournament %s was made with %s, here is %s: matches need not end the same", id, p.Record.Runtime, now)
-	}
-	return p, nil
+	return p, l.completeTournament(ctx, &p, runtime, o)
 }
 
 // Standings reckons up what the ledger holds of a tournament.
@@ -234,50 +228,15 @@ func (l *Lab) ResumeTournament(ctx context.Context, id string, o Options, after 
 	if err != nil {
 		return nil, err
 	}
+	if now := p.Sandbox.Runtime.String(); now != p.Record.Runtime {
+		return nil, fmt.Errorf("tournament %s was made with %s, here is %s: matches need not end the same; start a new one", id, p.Record.Runtime, now)
+	}
+	image, err := l.Vault.Get(snapshots.ID(p.Record.Agent))
+	if err != nil {
+		return nil, err
+	}
+	if orchestrator.MatchEvaluator(image) != p.Record.Evaluator {
+		return nil, fmt.Errorf("tournament %s was begun by a jird whose prelude for Scheme is another: matches need not end the same; go on with that jird, or start a new one", id)
+	}
 	return l.play(ctx, p, after)
-}
-
-// Replayed is one match played again; Notes are what the referee noted, as text.
-type Replayed struct {
-	Tournament string                   `json:"tournament"`
-	Number     int                      `json:"match"`
-	Blue       string                   `json:"blue"`
-	Red        string                   `json:"red"`
-	Recorded   orchestrator.MatchResult `json:"recorded"`
-	Again      orchestrator.MatchResult `json:"again"`
-	Same       bool                     `json:"same"`
-	Notes      []string                 `json:"notes"`
-}
-
-// Replay plays a recorded match again, move by move, and compares.
-func (l *Lab) Replay(ctx context.Context, id string, number int, o Options) (*Replayed, error) {
-	p, err := l.recorded(ctx, id, o)
-	if err != nil {
-		return nil, err
-	}
-	played, _, err := l.Ledger.Played(id)
-	if err != nil {
-		return nil, err
-	}
-	if number < 0 || number >= len(played) {
-		return nil, fmt.Errorf("tournament %s has matches 0 to %d, not %d", id, len(played)-1, number)
-	}
-	m := played[number]
-	results, err := orchestrator.Replay(ctx, p, l.Vault, []orchestrator.Match{m.Match})
-	if err != nil {
-		return nil, err
-	}
-	again := results[0]
-	r := &Replayed{
-		Tournament: id, Number: number, Blue: p.Entrants[m.Blue].Name, Red: p.Entrants[m.Red].Name,
-		Recorded: m.Result, Again: again, Same: m.Result.Equal(again), Notes: []string{},
-	}
-	for _, note := range again.Notes {
-		text, err := sexpr.Canonical(note)
-		if err != nil {
-			return nil, err
-		}
-		r.Notes = append(r.Notes, string(text))
-	}
-	return r, nil
 }

@@ -316,7 +316,7 @@ func (r *reader) completeEvolve(root ast.Node, s *TournamentSpec) {
 		r.fault(r.places["sides"], "two sides are evolved against each other, not %d", len(s.Sides))
 	}
 	c := s.Evolve.Search
-	if c.Generations < 1 || c.Budget != 0 || c.Evaluations != 0 || c.Stagnation != 0 || c.Target != nil {
+	if c.Generations < 1 || c.Budget != 0 || c.Evaluations != 0 || c.Steps != 0 || c.Stagnation != 0 || c.Target != nil {
 		r.fault(r.places["evolve"], "an evolution of two sides ends after search.generations, 1 or more, and by nothing else")
 	}
 	if c.Control != "none" {

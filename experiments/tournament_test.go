@@ -207,7 +207,7 @@ func TestTournamentIsTheSame(t *testing.T) {
 				}
 			}
 			for _, m := range []int{0, c.matches / 2, c.matches - 1} {
-				r, err := l.Replay(t.Context(), run, m, Options{})
+				r, err := l.ReplayMatch(t.Context(), run, m, Options{})
 				if err != nil || !r.Same || len(r.Notes) != 200 {
 					t.Errorf("replay of %d: %+v, %v", m, r, err)
 				}
@@ -517,7 +517,7 @@ func TestPackerDuel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for m := 0; m < len(played); m += 5 {
-		r, err := l.Replay(t.Context(), standings.Run, m, Options{})
+		r, err := l.ReplayMatch(t.Context(), standings.Run, m, Options{})
 		if err != nil || !r.Same {
 			t.Fatalf("%+v, %v", r, err)
 		}

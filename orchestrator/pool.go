@@ -147,6 +147,26 @@ func (p *Pool) Evaluate(ctx context.Context, genomes []*population.Genome) ([]po
 	return outcomes, nil
 }
 
+// among scores one genome as Evaluate does where it is one of n: how the work is cut says
+// how much fuel a referee's memory saves.
+func (p *Pool) among(ctx context.Context, n int, g *population.Genome) (population.Outcome, error) {
+	var work []unit
+	for _, u := range units(n, len(p.engine.Cases())) {
+		if u.genomes[0] == 0 {
+			work = append(work, unit{[]int{0}, u.from, u.to})
+		}
+	}
+	results, err := p.carryOut(ctx, []*population.Genome{g}, work)
+	if err != nil {
+		return population.Outcome{}, err
+	}
+	var parts []population.Outcome
+	for _, r := range results {
+		parts = append(parts, r[0])
+	}
+	return join(parts), nil
+}
+
 // each scores every genome on every one of some cases alone. See
 // Bench.MeasureEach.
 func (p *Pool) each(ctx context.Context, genomes []*population.Genome, cases []int, order *rand.Rand) ([][]population.Outcome, error) {

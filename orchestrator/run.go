@@ -35,6 +35,7 @@ type Cases struct {
 type Stops struct {
 	Generations int
 	Evaluations int
+	Steps       int64 // of all training measurements, as outcomes count them
 	Stagnation  int
 	Target      *float64
 	Budget      time.Duration
@@ -137,6 +138,7 @@ type run struct {
 	started time.Time
 	before  time.Duration // spent by earlier parts of a resumed run
 	number  int           // of its decision
+	steps   int64         // of the search so far
 	stop    string
 	peak    int
 }
@@ -155,6 +157,9 @@ func Run(ctx context.Context, p Plan, d Deps, from *Stored) (*Result, error) {
 			return nil, err
 		}
 	} else {
+		if r.agent.Evaluator != p.Record.Evaluator {
+			return nil, fmt.Errorf("run %s was begun by a jird whose prelude for Scheme is another: scores need not be the same; go on with that jird, or start a new run", p.Record.ID)
+		}
 		r.before = from.Elapsed
 	}
 	result, err := r.carryOut(ctx, from)
@@ -354,6 +359,9 @@ func (r *run) search(ctx context.Context, train *Bench, from *Stored) (*ga.State
 		if known, err = r.Recorder.Outcomes(r.Record.ID); err != nil {
 			return nil, err
 		}
+		for _, o := range known {
+			r.steps += o.Steps
+		}
 		state = from.Last
 		if r.stop = r.reached(state); r.stop != "" {
 			return state, nil
@@ -364,6 +372,9 @@ func (r *run) search(ctx context.Context, train *Bench, from *Stored) (*ga.State
 	return ga.Run(ctx, cfg, state, train.pool, known, func(s *ga.State, fresh []ga.Member) (bool, error) {
 		if err := r.Recorder.Generation(GenerationRecord{r.Record.ID, s, fresh, r.elapsed()}); err != nil {
 			return true, err
+		}
+		for _, m := range fresh {
+			r.steps += m.Outcome.Steps
 		}
 		if r.Events != nil {
 			r.Events(Event{Generation: s.Generation, Evaluations: s.Evaluations, Best: s.Best[0].Outcome.Fitness(), Elapsed: r.elapsed()})
@@ -381,6 +392,8 @@ func (r *run) reached(s *ga.State) string {
 		return "generations"
 	case c.Evaluations > 0 && s.Evaluations >= c.Evaluations:
 		return "evaluations"
+	case c.Steps > 0 && r.steps >= c.Steps:
+		return "steps"
 	case c.Target != nil && s.Best[0].Outcome.Fitness() <= *c.Target:
 		return "target"
 	case c.Stagnation > 0 && s.Stagnant >= c.Stagnation:

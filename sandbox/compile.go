@@ -26,9 +26,10 @@ type Compiler struct {
 	mu sync.Mutex // one compilation at a time: it takes both cores as it is
 }
 
-// What one source may take, in time and in bytes of compiled code.
+// What one source may take, in time and in bytes of compiled code. A compilation has 120 s
+// of processor time (see isolation), which a busy machine may be long in giving.
 const (
-	compileLimit = 120 * time.Second
+	compileLimit = 10 * time.Minute
 	objectLimit  = 64 << 20
 )
 

@@ -17,7 +17,7 @@ func casesFlag() cli.Flag {
 func compareCommand() *cli.Command {
 	return &cli.Command{
 		Name: "compare", Usage: "score the winners of runs on cases that none has seen, and say what differs", ArgsUsage: "RUN RUN...",
-		Flags: append(outputFlags(), workersFlag(), isolationFlag(), casesFlag(), assertFlag()),
+		Flags: append(outputFlags(), workersFlag(), isolationFlag(), casesFlag(), quietFlag(), assertFlag()),
 		Action: func(c *cli.Context) error {
 			if c.NArg() < 2 {
 				return usageError{"jird compare takes two runs or more; see jird compare --help"}
@@ -89,12 +89,15 @@ func printComparison(c *cli.Context, f *experiments.Comparison) error {
 
 // runMatrix carries out the experiment's matrix and compares its runs.
 func runMatrix(c *cli.Context, s *experiments.Spec, o experiments.Options) error {
-	for _, name := range []string{"seed", "generations", "budget", "control", "runtime", "variant"} {
+	for _, name := range []string{"seed", "generations", "budget", "evaluations", "steps", "control", "runtime", "variant"} {
 		if c.IsSet(name) {
 			return usageError{fmt.Sprintf("--%s and --matrix do not go together; the experiment's file says what its runs are", name)}
 		}
 	}
 	return comparing(c, o, func(lab *experiments.Lab) ([]string, error) {
+		if c.Bool("quiet") {
+			return lab.RunMatrix(c.Context, c.Args().First(), s.Matrix, o, func(experiments.Cell, experiments.Search) {})
+		}
 		show := matrixProgress(&o)
 		defer func() { show.end() }()
 		return lab.RunMatrix(c.Context, c.Args().First(), s.Matrix, o, show.next)

@@ -28,7 +28,7 @@ const (
 	exitTooShort    = 5   // the budget ended before one whole generation
 	exitIsolation   = 6   // this machine cannot isolate as asked
 	exitDamaged     = 7   // a store is damaged
-	exitAsserted    = 8   // what --assert says does not hold
+	exitAsserted    = 8   // what --assert says does not hold, or what is replayed is not as recorded
 	exitInterrupted = 130 // 128 + SIGINT, as shells have it
 )
 
@@ -40,7 +40,7 @@ func (e usageError) Error() string { return e.msg }
 var (
 	// errInterrupted ends a command whose result has been printed.
 	errInterrupted = errors.New("")
-	errAsserted    = errors.New("") // after what does not hold has been said
+	errAsserted    = errors.New("") // after what does not hold has been said, or shown
 	errTooShort    = errors.New("the budget ended before one whole generation: what was judged is the best of the first draw; give it more --budget")
 )
 
@@ -68,7 +68,7 @@ func exitCode(err error) int {
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &refused) && slices.Contains(callersFault, refused.Status),
-		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrManyImages), errors.Is(err, experiments.ErrJudged), errors.Is(err, snapshots.ErrNoRef), errors.Is(err, snapshots.ErrNoArchive):
+		errors.As(err, &usage), noHelp(err), errors.Is(err, ledger.ErrNoRun), errors.Is(err, ledger.ErrNoGenome), errors.Is(err, snapshots.ErrNoImage), errors.Is(err, snapshots.ErrManyImages), errors.Is(err, experiments.ErrJudged), errors.Is(err, snapshots.ErrNoRef), errors.Is(err, snapshots.ErrNoArchive):
 		return exitUsage
 	case errors.As(err, &snapshot), errors.As(err, &archive), errors.As(err, &book), errors.As(err, &lines), errors.As(err, &corrupt), errors.As(err, &doubt):
 		return exitDamaged

@@ -51,11 +51,16 @@ func printStatus(c *cli.Context, lab *experiments.Lab) error {
 		say("no runs in %s yet; `jird run EXPERIMENT.yaml` makes one", lab.Home)
 		return nil
 	}
-	runs := table{header: []string{"run", "status", "gen", "evals", "time", "decision"}}
-	for _, r := range s.Runs {
-		runs.rows = append(runs.rows, []string{r.Run, r.Status, fmt.Sprint(r.Generations), fmt.Sprint(r.Evaluations), fmt.Sprintf("%.1f s", r.Seconds), decision(r.Promoted)})
+	var tables []table
+	if len(s.Runs) > 0 {
+		t := table{header: []string{"run", "status", "gen", "evals", "per second", "best", "time", "left", "decision"}}
+		for _, r := range s.Runs {
+			t.rows = append(t.rows, []string{
+				r.Run, r.Status, fmt.Sprint(r.Generations), fmt.Sprint(r.Evaluations), pace(r), best(r.Best), fmt.Sprintf("%.1f s", r.Seconds), left(r.Left), decision(r.Promoted),
+			})
+		}
+		tables = append(tables, t)
 	}
-	tables := []table{runs}
 	if len(s.Tournaments) > 0 {
 		t := table{header: []string{"tournament", "status", "gen", "rounds", "matches", "decision"}}
 		for _, i := range s.Tournaments {
@@ -68,6 +73,28 @@ func printStatus(c *cli.Context, lab *experiments.Lab) error {
 		tables = append(tables, t)
 	}
 	return emit(c, s, tables)
+}
+
+// pace is how many evaluations a second a run has made, the decision's time and all.
+func pace(r ledger.Info) string {
+	if r.Seconds == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", float64(r.Evaluations)/r.Seconds)
+}
+
+func best(b *float64) string {
+	if b == nil {
+		return "-"
+	}
+	return score(*b)
+}
+
+func left(seconds *float64) string {
+	if seconds == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f s", *seconds)
 }
 
 // of is how far something is, or that there is nothing of the kind.

@@ -153,7 +153,7 @@ func flagsFirst(args []string) []string {
 
 // alone says whether a flag takes no value.
 func alone(arg string) bool {
-	return slices.Contains([]string{"-h", "--help", "--force", "--accept-loss", "--matrix", "--yes", "--verify"}, arg)
+	return slices.Contains([]string{"-h", "--help", "--force", "--accept-loss", "--matrix", "--yes", "--verify", "--watch", "--quiet"}, arg)
 }
 
 func wantArgs(c *cli.Context, names ...string) error {
@@ -181,5 +181,6 @@ func withLab(c *cli.Context, f func(*experiments.Lab) error) error {
 	if err != nil {
 		return err
 	}
+	lab.Ledger.Jird = thisJird()
 	return errors.Join(f(lab), lab.Close())
 }

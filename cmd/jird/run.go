@@ -21,9 +21,13 @@ import (
 const asSpec = "as the experiment says"
 
 func workFlags() []cli.Flag {
-	return append(outputFlags(), workersFlag(), isolationFlag(),
+	return append(outputFlags(), workersFlag(), isolationFlag(), quietFlag(),
 		&cli.IntFlag{Name: "shadows", Usage: "shadows that are alive at once", DefaultText: asSpec},
 	)
+}
+
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Usage: "no progress and no news: only the result, and what is wrong"}
 }
 
 func workersFlag() cli.Flag {
@@ -110,16 +114,22 @@ func there(dir, name string) bool {
 
 func runCommand() *cli.Command {
 	return &cli.Command{
-		Name: "run", Usage: "evolve, judge the winner on unseen cases, promote it or say why not", ArgsUsage: "EXPERIMENT.yaml",
+		Name: "run", Usage: "evolve, judge the winner on unseen cases, promote it or say why not", ArgsUsage: "EXPERIMENT.yaml | --watch RUN",
 		Flags: append(specFlags(),
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of all randomness", DefaultText: asSpec},
 			&cli.IntFlag{Name: "generations", Usage: "end after this many generations", DefaultText: asSpec},
 			&cli.DurationFlag{Name: "budget", Usage: "end after the generation in which this much time has passed", DefaultText: asSpec},
+			&cli.IntFlag{Name: "evaluations", Usage: "end after the generation in which this many genomes have been measured", DefaultText: asSpec},
+			&cli.IntFlag{Name: "steps", Usage: "end after the generation in which policies have taken this many steps", DefaultText: asSpec},
 			&cli.StringFlag{Name: "control", Usage: "none, or in place of evolution: random, best-of-n", DefaultText: asSpec},
 			assertFlag(),
 			&cli.BoolFlag{Name: "matrix", Usage: "all runs of the experiment's matrix, compared; none makes its winner live"}, casesFlag(),
+			&cli.BoolFlag{Name: "watch", Usage: "follow a run or tournament that another process carries out, to its end"},
 		),
 		Action: func(c *cli.Context) error {
+			if c.Bool("watch") {
+				return watchRun(c)
+			}
 			s, err := loadSpec(c)
 			if err != nil {
 				return err
@@ -161,6 +171,13 @@ func override(c *cli.Context, s *experiments.Spec) error {
 	if c.IsSet("budget") {
 		if s.Search.Budget = c.Duration("budget"); s.Search.Budget <= 0 {
 			return usageError{"--budget must be a duration above zero, such as 90s"}
+		}
+	}
+	for name, limit := range map[string]*int{"evaluations": &s.Search.Evaluations, "steps": &s.Search.Steps} {
+		if c.IsSet(name) {
+			if *limit = c.Int(name); *limit < 1 {
+				return usageError{fmt.Sprintf("--%s must be 1 or more", name)}
+			}
 		}
 	}
 	if c.IsSet("control") {
@@ -206,8 +223,10 @@ func evolve(c *cli.Context, search experiments.Search, o experiments.Options, do
 	if err != nil {
 		return err
 	}
-	show, end := progress(search)
-	o.Events = show
+	end := func() {}
+	if !c.Bool("quiet") {
+		o.Events, end = progress(search)
+	}
 	result, err := do(o)
 	end()
 	if err != nil {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -60,13 +58,11 @@ func played(c *cli.Context, do func(*experiments.Lab, experiments.Options, func(
 		return err
 	}
 	return withLab(c, func(lab *experiments.Lab) error {
-		began := time.Now()
-		s, err := do(lab, o, func(what string, n, of int) {
-			if time.Since(began) > 5*time.Second || n == of {
-				began = time.Now()
-				say("%s %d of %d", what, n, of)
-			}
-		})
+		after := func(string, int, int) {}
+		if !c.Bool("quiet") {
+			o.Events, after = lines(experiments.Search{}), rounds()
+		}
+		s, err := do(lab, o, after)
 		if err != nil {
 			return err
 		}
@@ -151,43 +147,4 @@ func span(format string, value float64, of [2]float64) string {
 		return text
 	}
 	return text + " (" + low + "-" + high + ")"
-}
-
-func replayCommand() *cli.Command {
-	return &cli.Command{
-		Name: "replay", Usage: "play a match of a tournament again, move by move, and compare", ArgsUsage: "TOURNAMENT MATCH",
-		Flags: append(outputFlags(), isolationFlag()),
-		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, "TOURNAMENT", "MATCH"); err != nil {
-				return err
-			}
-			number, err := strconv.Atoi(c.Args().Get(1))
-			if err != nil {
-				return usageError{fmt.Sprintf("%q is not a match: they are numbered from 0", c.Args().Get(1))}
-			}
-			o, err := options(c)
-			if err != nil {
-				return err
-			}
-			return withLab(c, func(lab *experiments.Lab) error {
-				r, err := lab.Replay(c.Context, c.Args().First(), number, o)
-				if err != nil {
-					return err
-				}
-				return printReplay(c, r)
-			})
-		},
-	}
-}
-
-func printReplay(c *cli.Context, r *experiments.Replayed) error {
-	t := table{header: []string{"", "noted"}}
-	for i, note := range r.Notes {
-		t.rows = append(t.rows, []string{strconv.Itoa(i + 1), note})
-	}
-	verdict := "the same as recorded"
-	if !r.Same {
-		verdict = fmt.Sprintf("NOT as recorded: %s, blue %g, red %g", r.Recorded.Verdict, r.Recorded.Blue, r.Recorded.Red)
-	}
-	return emit(c, r, []table{t}, fmt.Sprintf("match %d: %s, %s (blue) %g, %s (red) %g; %s", r.Number, r.Again.Verdict, r.Blue, r.Again.Blue, r.Red, r.Again.Red, verdict))
 }

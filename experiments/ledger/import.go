@@ -284,7 +284,7 @@ func (in *importer) end() error {
 func (in *importer) place() error {
 	now := time.Now().UTC().Format(time.RFC3339)
 	if in.kind == "tournament" {
-		_, err := in.tx.Exec("INSERT INTO tournament_place VALUES (?,?)", in.id, now)
+		_, err := in.tx.Exec("INSERT INTO tournament_place (tournament, started) VALUES (?,?)", in.id, now)
 		return err
 	}
 	_, err := in.tx.Exec(`INSERT INTO place (run, started, status, stop) SELECT ?1, ?2, iif(EXISTS (SELECT 1 FROM decision WHERE run = ?1 AND number = 1 AND decided IS NOT NULL), ?3, ?4), 'imported'`,

@@ -16,27 +16,48 @@ import (
 // ErrNoRun is wrapped when no run of an id is known.
 var ErrNoRun = errors.New("there is no run")
 
+// ErrNoGenome is wrapped when a run has no genome of a hash.
+var ErrNoGenome = errors.New("there is no genome")
+
 // Info is a run as a list shows it.
 type Info struct {
-	Run         string  `json:"run"`
-	Status      string  `json:"status"`
-	Stop        string  `json:"stop"`
-	Runtime     string  `json:"runtime"`
-	Seed        uint64  `json:"seed"`
-	Generations int     `json:"generations"` // whole ones so far
-	Evaluations int     `json:"evaluations"`
-	ShadowsPeak int     `json:"shadows_peak"`
-	Seconds     float64 `json:"seconds"`
-	Promoted    *bool   `json:"promoted"` // null while undecided
-	Reason      string  `json:"reason"`
+	Run         string   `json:"run"`
+	Status      string   `json:"status"`
+	Stop        string   `json:"stop"`
+	Runtime     string   `json:"runtime"`
+	Seed        uint64   `json:"seed"`
+	Generations int      `json:"generations"` // whole ones so far
+	Evaluations int      `json:"evaluations"`
+	ShadowsPeak int      `json:"shadows_peak"`
+	Best        *float64 `json:"best"` // training score so far; null before the first generation
+	Seconds     float64  `json:"seconds"`
+	Left        *float64 `json:"seconds_left"` // about, while it runs; for the caller to fill in
+	Promoted    *bool    `json:"promoted"`     // null while undecided
+	Reason      string   `json:"reason"`
 }
 
 // Runs lists all runs, oldest first.
-func (l *Ledger) Runs() ([]Info, error) {
+func (l *Ledger) Runs() ([]Info, error) { return l.runs("") }
+
+// Run tells of one run.
+func (l *Ledger) Run(id string) (Info, error) {
+	all, err := l.runs(id)
+	if err != nil {
+		return Info{}, err
+	}
+	if len(all) == 0 {
+		return Info{}, noRun(id)
+	}
+	return all[0], nil
+}
+
+// runs lists one run, or for "" all.
+func (l *Ledger) runs(only string) ([]Info, error) {
 	rows, err := l.db.Query(`SELECT run.id, status, stop, runtime, seed, coalesce(max(g.number), 0), coalesce(max(g.evaluations), 0), shadows_peak,
 		max(place.elapsed, coalesce((SELECT max(elapsed) FROM timing WHERE timing.run = run.id), 0)),
-		(SELECT decided FROM decision WHERE decision.run = run.id AND number = 1)
-		FROM run JOIN place ON place.run = run.id LEFT JOIN generation g ON g.run = run.id GROUP BY run.id ORDER BY place.started, run.id`)
+		(SELECT decided FROM decision WHERE decision.run = run.id AND number = 1),
+		(SELECT scores FROM genome WHERE genome.run = run.id AND status = 'ok' AND hash = (SELECT best ->> '$[0][0]' FROM generation b WHERE b.run = run.id ORDER BY number DESC LIMIT 1))
+		FROM run JOIN place ON place.run = run.id LEFT JOIN generation g ON g.run = run.id WHERE ?1 IN ('', run.id) GROUP BY run.id ORDER BY place.started, run.id`, only)
 	if err != nil {
 		return nil, l.fault(err)
 	}
@@ -45,9 +66,17 @@ func (l *Ledger) Runs() ([]Info, error) {
 	for rows.Next() {
 		var i Info
 		var elapsed, seed int64
-		var decided sql.NullString
-		if err := rows.Scan(&i.Run, &i.Status, &i.Stop, &i.Runtime, &seed, &i.Generations, &i.Evaluations, &i.ShadowsPeak, &elapsed, &decided); err != nil {
+		var decided, scores sql.NullString
+		if err := rows.Scan(&i.Run, &i.Status, &i.Stop, &i.Runtime, &seed, &i.Generations, &i.Evaluations, &i.ShadowsPeak, &elapsed, &decided, &scores); err != nil {
 			return nil, l.fault(err)
+		}
+		if scores.Valid {
+			best, err := readScores(scores.String)
+			if err != nil {
+				return nil, l.damage("the best genome of run %s: %w", i.Run, err)
+			}
+			mean := population.Mean(best)
+			i.Best = &mean
 		}
 		i.Seed, i.Seconds = uint64(seed), time.Duration(elapsed).Seconds()
 		if i.Promoted, i.Reason, err = verdict(decided); err != nil {

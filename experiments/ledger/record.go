@@ -55,7 +55,7 @@ func (l *Ledger) Begin(r orchestrator.RunRecord) error {
 			r.Agent, r.Evaluator, r.Runtime, int64(r.Seed), r.Generations, int64(r.Budget), r.Repeat); err != nil {
 			return fmt.Errorf("run %s: %w", r.ID, err)
 		}
-		_, err := tx.Exec("INSERT INTO place (run, started, status) VALUES (?,?,?)", r.ID, time.Now().UTC().Format(time.RFC3339), orchestrator.RunRunning)
+		_, err := tx.Exec("INSERT INTO place (run, started, status, jird) VALUES (?,?,?,?)", r.ID, time.Now().UTC().Format(time.RFC3339), orchestrator.RunRunning, l.Jird)
 		return err
 	})
 }
@@ -132,6 +132,15 @@ type Measured struct {
 	Num    float64           `json:"num"`
 	Den    float64           `json:"den"`
 	Steps  int64             `json:"steps"`
+}
+
+// Outcome is what was measured, as it was before it was stored.
+func (m Measured) Outcome() population.Outcome {
+	o := population.Outcome{Status: m.Status, Detail: m.Detail, Steps: m.Steps}
+	if m.Status == population.OK {
+		o.Scores = []population.Score{{Num: m.Num, Den: m.Den}}
+	}
+	return o
 }
 
 // Compared is one case under both policies.

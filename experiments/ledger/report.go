@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"jird/orchestrator"
 	"jird/snapshots/sexpr"
@@ -30,6 +29,7 @@ type Origin struct {
 	Seed      uint64          `json:"seed"`
 	Repeat    int             `json:"repeat"`
 	Started   string          `json:"started"`
+	Jird      string          `json:"jird"` // that began it; empty: not known
 }
 
 // Report is how a run went. Sides and lineage are null before the decision.
@@ -81,16 +81,12 @@ func (r *Report) Numbers() map[string]float64 {
 
 // Report reads a run's course.
 func (l *Ledger) Report(run string) (*Report, error) {
-	if err := l.want(run); err != nil {
-		return nil, err
-	}
-	runs, err := l.Runs()
-	if err != nil {
-		return nil, err
-	}
 	r := &Report{Outcomes: map[string]int{}, Operators: []Operator{}}
-	r.Info = runs[slices.IndexFunc(runs, func(i Info) bool { return i.Run == run })]
-	if r.Origin, r.Isolation, err = l.origin(run); err != nil {
+	var err error
+	if r.Info, err = l.Run(run); err != nil {
+		return nil, err
+	}
+	if r.Origin, r.Isolation, err = l.Origin(run); err != nil {
 		return nil, err
 	}
 	bred, err := l.pedigree(run)
@@ -105,13 +101,13 @@ func (l *Ledger) Report(run string) (*Report, error) {
 	return r, err
 }
 
-// origin reads what a run was made from.
-func (l *Ledger) origin(run string) (o Origin, isolation string, err error) {
+// Origin reads what a run was made from, and what confined its shadows.
+func (l *Ledger) Origin(run string) (o Origin, isolation string, err error) {
 	var seed int64
 	var spec string
-	err = l.db.QueryRow(`SELECT name, variant, spec, spec_hash, agent, evaluator, runtime, seed, repeat, started, isolation
+	err = l.db.QueryRow(`SELECT name, variant, spec, spec_hash, agent, evaluator, runtime, seed, repeat, started, jird, isolation
 		FROM run JOIN place ON place.run = run.id WHERE id = ?`, run).
-		Scan(&o.Name, &o.Variant, &spec, &o.SpecHash, &o.Agent, &o.Evaluator, &o.Runtime, &seed, &o.Repeat, &o.Started, &isolation)
+		Scan(&o.Name, &o.Variant, &spec, &o.SpecHash, &o.Agent, &o.Evaluator, &o.Runtime, &seed, &o.Repeat, &o.Started, &o.Jird, &isolation)
 	o.Seed, o.Spec = uint64(seed), json.RawMessage(spec)
 	return o, isolation, l.fault(err)
 }

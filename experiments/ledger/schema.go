@@ -73,10 +73,17 @@ CREATE TABLE coevolution (
   tournament TEXT NOT NULL REFERENCES tournament(id), generation INTEGER NOT NULL, side INTEGER NOT NULL,
   evaluations INTEGER NOT NULL, stagnant INTEGER NOT NULL, islands TEXT NOT NULL, best TEXT NOT NULL,
   PRIMARY KEY (tournament, generation, side)) WITHOUT ROWID;
+`, `
+ALTER TABLE place ADD COLUMN jird TEXT NOT NULL DEFAULT '';
+ALTER TABLE tournament_place ADD COLUMN jird TEXT NOT NULL DEFAULT '';
 `}
 
 // Ledger is an open ledger. Safe for concurrent use.
 type Ledger struct {
+	// Jird is the version of the program, which is written beside each run and tournament
+	// that it begins. It is set before the first of them.
+	Jird string
+
 	path    string
 	db      *sql.DB
 	grammar func(spec string) (*population.Grammar, error)

@@ -22,7 +22,7 @@ func (l *Ledger) BeginTournament(r orchestrator.TournamentRecord, entrants []orc
 		if err := enter(tx, r.ID, 0, entrants); err != nil {
 			return err
 		}
-		_, err := tx.Exec("INSERT INTO tournament_place VALUES (?,?)", r.ID, time.Now().UTC().Format(time.RFC3339))
+		_, err := tx.Exec("INSERT INTO tournament_place VALUES (?,?,?)", r.ID, time.Now().UTC().Format(time.RFC3339), l.Jird)
 		return err
 	})
 }
@@ -83,11 +83,26 @@ type TournamentInfo struct {
 }
 
 // Tournaments lists all tournaments, oldest first.
-func (l *Ledger) Tournaments() ([]TournamentInfo, error) {
+func (l *Ledger) Tournaments() ([]TournamentInfo, error) { return l.tournaments("") }
+
+// Tournament tells of one tournament.
+func (l *Ledger) Tournament(id string) (TournamentInfo, error) {
+	all, err := l.tournaments(id)
+	if err != nil {
+		return TournamentInfo{}, err
+	}
+	if len(all) == 0 {
+		return TournamentInfo{}, noRun(id)
+	}
+	return all[0], nil
+}
+
+// tournaments lists one tournament, or for "" all.
+func (l *Ledger) tournaments(only string) ([]TournamentInfo, error) {
 	rows, err := l.db.Query(`SELECT id, runtime, tournament.seed, coalesce(max(round) + 1, 0), count(match.number),
 		(SELECT coalesce(max(generation), 0) FROM coevolution WHERE coevolution.tournament = id),
 		(SELECT decided FROM decision WHERE decision.run = id AND decision.number = 1) FROM tournament
-		JOIN tournament_place p ON p.tournament = id LEFT JOIN match ON match.tournament = id GROUP BY id ORDER BY p.started, id`)
+		JOIN tournament_place p ON p.tournament = id LEFT JOIN match ON match.tournament = id WHERE ?1 IN ('', id) GROUP BY id ORDER BY p.started, id`, only)
 	if err != nil {
 		return nil, l.fault(err)
 	}
@@ -138,6 +153,6 @@ func (l *Ledger) TournamentOrigin(id string) (o Origin, err error) {
 		return o, err
 	}
 	o = Origin{Name: r.Name, Spec: json.RawMessage(r.Spec), SpecHash: r.SpecHash, Agent: r.Agent, Evaluator: r.Evaluator, Runtime: r.Runtime, Seed: r.Seed, Repeat: r.Repeat}
-	err = l.db.QueryRow("SELECT started FROM tournament_place WHERE tournament = ?", id).Scan(&o.Started)
+	err = l.db.QueryRow("SELECT started, jird FROM tournament_place WHERE tournament = ?", id).Scan(&o.Started, &o.Jird)
 	return o, l.fault(err)
 }

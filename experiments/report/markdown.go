@@ -91,6 +91,9 @@ func (m *markdown) decision(e *ledger.Explanation) {
 }
 
 func (m *markdown) origin(o ledger.Origin, jird string) {
+	if o.Jird != "" && o.Jird != jird {
+		jird = o.Jird + ", reported by " + jird
+	}
 	m.line("\nSeed %d, %s, spec %s, agent %s, evaluator %s, jird %s.", o.Seed, word(o.Runtime), word(short(o.SpecHash)), word(short(o.Agent)), word(short(o.Evaluator)), word(jird))
 }
 
