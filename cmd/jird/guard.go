@@ -149,7 +149,7 @@ func callCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Println(answer)
+			_, err = fmt.Println(visible(answer)) // the same datum: strings may spell them so
 			return err
 		},
 	}
@@ -283,7 +283,7 @@ func walCommand() *cli.Command {
 	return &cli.Command{
 		Name: "wal", Usage: "an agent's journal, read only",
 		Subcommands: []*cli.Command{
-			{Name: "verify", Usage: "read every record and checkpoint back and name every damage", ArgsUsage: " ", Flags: append(outputFlags(), agentFlag()),
+			{Name: "verify", Usage: "read every record back and name every damage", ArgsUsage: " ", Flags: append(outputFlags(), agentFlag()),
 				Action: func(c *cli.Context) error {
 					return withLab(c, func(lab *experiments.Lab) error {
 						name, err := agentName(c, lab)

@@ -171,7 +171,7 @@ func wantArgs(c *cli.Context, names ...string) error {
 var messages io.Writer = os.Stderr
 
 func say(format string, args ...any) {
-	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
+	text := visible(strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
 	fmt.Fprintf(messages, "jird: %s\n", strings.ReplaceAll(text, "\n", "\njird: "))
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter"
@@ -107,7 +108,25 @@ func emitUnder(c *cli.Context, v any, above string, tables []table, lines ...str
 			fmt.Fprintln(&b, line)
 		}
 	}
-	return deliver(c, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+	text := b.String()
+	if c.String("output") != "json" { // which escapes them by itself
+		text = visible(text)
+	}
+	return deliver(c, func(w io.Writer) error { _, err := io.WriteString(w, text); return err })
+}
+
+// visible writes control characters as a string has them, \xHH;, but for tabs and ends of
+// lines: agents and archives give texts and names of files, and a terminal would obey.
+func visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			fmt.Fprintf(&b, `\x%x;`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // columns is a terminal's width; 0 for anything else, which gets whole lines.

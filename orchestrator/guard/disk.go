@@ -69,8 +69,7 @@ func (d *Disk) Renew(next uint64) error {
 	return l.Close()
 }
 
-// Newest implements Store. What had to be passed over is put into the vault's
-// quarantine.
+// Newest implements Store. What had to be passed over stays where it is.
 func (d *Disk) Newest() (*Saved, []string, error) {
 	c, steps, err := d.Vault.Newest(d.Agent)
 	var passed []string

@@ -181,8 +181,8 @@ func (w *writer) symbol(name, suffix string) error {
 	return nil
 }
 
-// plainSymbol says whether a name needs no bars under either runtime: lower-case
-// ASCII letters, digits and the usual marks, and nothing that reads as a number.
+// plainSymbol says whether a name needs no bars under either runtime: ASCII letters,
+// digits and the usual marks, and nothing that reads as a number.
 func plainSymbol(name string) bool {
 	for i := range len(name) {
 		c := name[i]
