@@ -100,6 +100,8 @@ func TestFaultsNameTheCure(t *testing.T) {
 		{"agent: agent", "agents: agent", `did you mean "agent"?`},
 		{"name: packer", "name: pa/cker", "letters, digits"},
 		{"search:", "search: [", "not YAML"},
+		{"search:", "search: " + strings.Repeat("[", 200), "nested deeper than 100"},
+		{"search:", "search:" + strings.Repeat(" ", 1<<20), "is over 1048576 bytes"},
 	} {
 		text := strings.Replace(string(base), c.old, c.new, 1)
 		if text == string(base) {

@@ -119,10 +119,34 @@ func (r *reader) err() error {
 	return &SpecError{r.faults}
 }
 
+// maxSpec is the most bytes of a spec. Its parser needs memory by the square of how deep a
+// file is nested, and time by the square of its keys.
+const maxSpec = 1 << 20
+
+// nested is the most brackets that are open at once. Those in texts and comments count too,
+// since what is a text is not known before a file is parsed.
+func nested(data []byte) (most int) {
+	open := 0
+	for _, b := range data {
+		switch b {
+		case '[', '{':
+			open++
+			most = max(most, open)
+		case ']', '}':
+			open = max(open-1, 0)
+		}
+	}
+	return most
+}
+
 // parse returns the one document of a file, or nil after a fault.
 func (r *reader) parse(data []byte) ast.Node {
 	if !utf8.Valid(data) || bytes.ContainsRune(data, 0) {
 		r.fault(nil, "not YAML: it is not a text in UTF-8")
+		return nil
+	}
+	if len(data) > maxSpec || nested(data) > maxNesting {
+		r.fault(nil, "is over %d bytes, or nested deeper than %d: no experiment is", maxSpec, maxNesting)
 		return nil
 	}
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // pairs says which, and where

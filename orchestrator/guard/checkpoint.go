@@ -68,7 +68,7 @@ func (g *Guard) checkpoint(then func()) {
 			}
 			if err != nil {
 				g.counts.checkpointErrors.Add(1)
-				g.cfg.Say("a checkpoint could not be made, the journal holds everything: %v", err)
+				g.cfg.Say("a checkpoint failed, the journal holds everything: %v", err)
 			}
 			g.checkpointed(oldest)
 		})

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"sync"
 	"time"
 
 	"jird/orchestrator/journal"
@@ -20,6 +21,9 @@ type Disk struct {
 	Vault *snapshots.Vault
 	Dir   string // of the journal
 	Mode  wal.Mode
+
+	mu     sync.Mutex
+	passed []snapshots.StepBack // by Newest
 }
 
 var _ Store = (*Disk)(nil)
@@ -69,9 +73,13 @@ func (d *Disk) Renew(next uint64) error {
 	return l.Close()
 }
 
-// Newest implements Store. What had to be passed over stays where it is.
+// Newest implements Store. What had to be passed over stays where it is until there is a
+// newer checkpoint.
 func (d *Disk) Newest() (*Saved, []string, error) {
 	c, steps, err := d.Vault.Newest(d.Agent)
+	d.mu.Lock()
+	d.passed = steps
+	d.mu.Unlock()
 	var passed []string
 	for _, s := range steps {
 		passed = append(passed, s.Error())
@@ -98,7 +106,15 @@ func (d *Disk) PutCheckpoint(s Saved) (oldest uint64, err error) {
 	if _, err := d.Vault.PutCheckpoint(c); err != nil {
 		return 0, err
 	}
-	pruned, err := d.Vault.KeepCheckpoints(d.Agent, snapshots.MinGenerations)
+	// What is damaged would keep every chunk from being removed.
+	d.mu.Lock()
+	_, err = d.Vault.Quarantine(d.passed)
+	d.passed = nil
+	d.mu.Unlock()
+	pruned, also := d.Vault.KeepCheckpoints(d.Agent, snapshots.MinGenerations)
+	if err = errors.Join(err, also); err != nil {
+		err = fmt.Errorf("it was made, but what is older could not be cleared: %w", err)
+	}
 	return pruned.Oldest, err
 }
 

@@ -97,6 +97,36 @@ func TestRecoveryOnDisk(t *testing.T) {
 	}
 }
 
+// A damaged checkpoint is put aside once there is a newer one, and fails none after that.
+func TestDamagedCheckpointIsPutAside(t *testing.T) {
+	w, d := onDisk(t)
+	g := w.open()
+	for i := range 3 {
+		w.want(w.call(g, fmt.Sprintf("(put k%d %d)", i, i)), "ok")
+		w.save(g)
+	}
+	w.dies(g)
+	damaged := newest(t, w)
+	if err := os.WriteFile(damaged, []byte("garbage"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g = w.open()
+	w.want(w.call(g, "(put more 1)"), "ok")
+	w.save(g)
+	if s := g.Status(); s.Counts.CheckpointErrors > 0 {
+		t.Errorf("%+v", s.Counts)
+	}
+	if _, err := os.Stat(damaged); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(w.dir, "quarantine", "*-checkpoints-a-*")); len(aside) != 1 {
+		t.Errorf("in quarantine: %v", aside)
+	}
+	if _, err := d.Vault.KeepCheckpoints("a", snapshots.MinGenerations); err != nil {
+		t.Error(err)
+	}
+}
+
 func remove(t testing.TB, path string) {
 	t.Helper()
 	if err := os.RemoveAll(path); err != nil {

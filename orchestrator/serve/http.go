@@ -14,7 +14,7 @@
 // as 500ms). Its answer carries Jird-Status (ok, raised or failed), Jird-Version,
 // Jird-LSN, and Jird-Repeated when it was given before.
 //
-// Statuses: 200 answered; 400 not a datum; 409 an id with another body; 413 too
+// Statuses: 200 answered; 400 not a datum; 403 a page of a browser, over TCP; 409 an id with another body; 413 too
 // large; 422 the agent raised an exception, or the call killed it twice; 429 the
 // queue is full; 503 ending, or the journal failed; 504 the deadline passed; 507
 // only calls that change nothing are served. Anybody who can open the socket may
@@ -27,8 +27,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"jird/orchestrator/guard"
@@ -61,7 +63,32 @@ func Handler(g *guard.Guard) http.Handler {
 	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	m.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(g, w) })
 	m.Handle("GET /metrics", metrics(g))
-	return m
+	return local(m)
+}
+
+// local refuses what a page in a browser sends to a port of loopback: one from elsewhere
+// names its origin, and one whose name was made to lead here (DNS rebinding) that name.
+func local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if at != nil && at.Network() == "tcp" && (r.Header.Get("Origin") != "" || !isLoopback(hostOf(r.Host))) {
+			http.Error(w, "only programs of this machine are answered, by localhost or a loopback address, and no page of a browser", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func hostOf(hostPort string) string {
+	if host, _, err := net.SplitHostPort(hostPort); err == nil {
+		return host
+	}
+	return strings.Trim(hostPort, "[]")
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func ready(g *guard.Guard, w http.ResponseWriter) {

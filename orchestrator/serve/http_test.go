@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"os"
 	"path/filepath"
@@ -299,4 +300,47 @@ func TestListen(t *testing.T) {
 		}
 		l.Close()
 	}
+}
+
+// What a page of a browser can send to a port of loopback is refused, what a program sends
+// is not; on the socket, which no page can open, nothing is.
+func TestPagesAreRefused(t *testing.T) {
+	answered := httptest.NewUnstartedServer(local(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "done") })))
+	answered.Start()
+	defer answered.Close()
+	for _, c := range []struct {
+		host, origin string
+		status       int
+	}{
+		{"", "", http.StatusOK},
+		{"localhost:80", "", http.StatusOK},
+		{"[::1]:80", "", http.StatusOK},
+		{"localhost", "", http.StatusOK},
+		{"evil.example:80", "", http.StatusForbidden},
+		{"127.0.0.1.evil.example", "", http.StatusForbidden},
+		{"", "http://evil.example", http.StatusForbidden},
+		{"", "null", http.StatusForbidden},
+		{"localhost:80", "http://localhost:80", http.StatusForbidden},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, answered.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.host != "" {
+			r.Host = c.host
+		}
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		got, err := answered.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Body.Close()
+		if got.StatusCode != c.status {
+			t.Errorf("host %q, origin %q: %d, want %d", c.host, c.origin, got.StatusCode, c.status)
+		}
+	}
+	p := newPlace(t)
+	p.want(p.ask("POST", "/v1/call", "(get x)", "Origin", "http://evil.example"), http.StatusOK, "")
 }

@@ -51,7 +51,7 @@ func ListenLoopback(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is not HOST:PORT: %w", address, err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !isLoopback(host) {
 		return nil, fmt.Errorf("%s is not a loopback address: put a proxy that knows who may call in front of the socket", host)
 	}
 	return net.Listen("tcp", address)
