@@ -41,9 +41,23 @@ func (d *Disk) OpenJournal(create bool) (Opened, error) {
 	return opened{l}, nil
 }
 
-// Salvage implements Store.
+// Salvage implements Store. A journal that is in use is waited for, as in OpenJournal:
+// records that could be read in a moment must not be given up.
 func (d *Disk) Salvage(from uint64) iter.Seq2[Entry, error] {
-	return entries(wal.Records(d.Dir, wal.LSN(from)))
+	return func(yield func(Entry, error) bool) {
+		for began, inUse := time.Now(), true; inUse; {
+			inUse = false
+			for e, err := range entries(wal.Records(d.Dir, wal.LSN(from))) {
+				if inUse = errors.Is(err, wal.ErrInUse) && time.Since(began) < inUseFor; inUse {
+					time.Sleep(10 * time.Millisecond)
+					break
+				}
+				if !yield(e, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func entries(records iter.Seq2[wal.Record, error]) iter.Seq2[Entry, error] {
@@ -69,8 +83,7 @@ func (d *Disk) Renew(next uint64) error {
 	return l.Close()
 }
 
-// Newest implements Store. What had to be passed over is put into the vault's
-// quarantine.
+// Newest implements Store. What had to be passed over stays where it is.
 func (d *Disk) Newest() (*Saved, []string, error) {
 	c, steps, err := d.Vault.Newest(d.Agent)
 	var passed []string
