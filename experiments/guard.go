@@ -47,7 +47,7 @@ type GuardOptions struct {
 // if the agent of that name has no live version; otherwise the live one is served,
 // and a difference is said.
 func (l *Lab) AgentName(arg string) (string, error) {
-	if _, err := l.Vault.Ref(arg + "/live"); err == nil {
+	if _, err := l.Vault.Ref(arg + "/live"); err == nil || l.wasServed(arg) {
 		return arg, nil
 	}
 	info, err := os.Stat(arg)
@@ -67,8 +67,18 @@ func (l *Lab) AgentName(arg string) (string, error) {
 	} else if s, err := LoadTournament(filepath.Join(filepath.Dir(abs), "tournament.yaml")); err == nil && filepath.Clean(s.Agent) == abs {
 		name = s.Name
 	}
+	if _, err := l.Vault.Ref(name + "/live"); err != nil && l.wasServed(name) {
+		return name, nil
+	}
 	_, err = l.Agent(&Spec{Name: name, Agent: abs})
 	return name, err
+}
+
+// wasServed says that an agent has a journal, so its guard knows what is live, though
+// the ref be lost.
+func (l *Lab) wasServed(name string) bool {
+	served, err := l.served(name)
+	return served && err == nil
 }
 
 // Serve keeps an agent and answers on its socket until ctx is done. The error is a

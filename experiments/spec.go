@@ -255,7 +255,7 @@ func (r *reader) agent(to *string, place *Fault) field {
 func (r *reader) limitFields(l *Limits) map[string]field {
 	return map[string]field{
 		"fuel": r.integer(&l.Fuel, 1, 1<<50), "heap": r.bytes(&l.Heap), "wall": r.duration(&l.Wall),
-		"output": r.bytes(&l.Output), "open-files": r.integer(&l.OpenFiles, 8, 1000), "workspace": r.bytes(&l.Workspace),
+		"output": r.bytes(&l.Output), "open-files": r.integer(&l.OpenFiles, 8, 1000), "workspace": r.bytesOrNone(&l.Workspace),
 	}
 }
 

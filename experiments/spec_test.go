@@ -82,6 +82,8 @@ func TestFaultsNameTheCure(t *testing.T) {
 		{"budget: 90s", "budget: soon", "duration such as 90s"},
 		{"budget: 90s", "stagnation: 0", "nothing would end the search"},
 		{"heap: 64MiB", "heap: 64", "size such as 64MiB"},
+		{"heap: 64MiB", "heap: none", "heap must be a size such as 64MiB, not none"},
+		{"heap: 64MiB", "workspace: some", "workspace must be a size such as 64MiB, or none, not some"},
 		{"kind: tournament", "kind: lottery", "one of tournament, lexicase, epsilon-lexicase"},
 		{"functions: [+, ", "functions: [expt, ", "expt"},
 		{"(- remaining item)", "(- remaining items)", "leaf (- remaining items)"},

@@ -365,21 +365,36 @@ func (r *reader) duration(to *time.Duration) field {
 	}
 }
 
-// bytes reads a size such as 64MiB, or none.
+// bytes reads a size such as 64MiB.
 func (r *reader) bytes(to *int64) field {
 	return func(n ast.Node, name string) {
-		if s, ok := n.(*ast.StringNode); ok {
-			if s.Value == "none" {
-				*to = 0
-				return
-			}
-			if size, err := ParseSize(s.Value); err == nil {
-				*to = size
-				return
-			}
+		if !size(n, to) {
+			r.fault(n, "%s must be a size such as 64MiB, not %s", name, shown(n))
 		}
-		r.fault(n, "%s must be a size such as 64MiB, not %s", name, shown(n))
 	}
+}
+
+// bytesOrNone reads a size such as 64MiB, or none.
+func (r *reader) bytesOrNone(to *int64) field {
+	return func(n ast.Node, name string) {
+		if s, ok := n.(*ast.StringNode); ok && s.Value == "none" {
+			*to = 0
+		} else if !size(n, to) {
+			r.fault(n, "%s must be a size such as 64MiB, or none, not %s", name, shown(n))
+		}
+	}
+}
+
+func size(n ast.Node, to *int64) bool {
+	s, ok := n.(*ast.StringNode)
+	if !ok {
+		return false
+	}
+	bytes, err := ParseSize(s.Value)
+	if err == nil {
+		*to = bytes
+	}
+	return err == nil
 }
 
 // ParseSize reads a number of bytes such as 64MiB; KiB and GiB will do too.

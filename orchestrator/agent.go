@@ -138,7 +138,7 @@ func LiveImage(im *snapshots.Image) (sandbox.Image, error) {
 	}
 	for _, f := range im.Files {
 		switch f.Path {
-		case "agent.scm", refereeFile, "match.scm", "memory.scm":
+		case "agent.scm", refereeFile, matchFile, "memory.scm":
 			continue
 		}
 		if path.Ext(f.Path) == ".scm" {

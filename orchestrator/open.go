@@ -33,7 +33,7 @@ func Redefine(im *snapshots.Image, parent snapshots.ID, name string, expr sexpr.
 	next.Parents = []snapshots.ID{parent}
 	next.Files = append([]snapshots.File(nil), im.Files...)
 	for i, f := range next.Files {
-		if path.Ext(f.Path) != ".scm" || f.Path == refereeFile || f.Path == "memory.scm" {
+		if path.Ext(f.Path) != ".scm" || f.Path == refereeFile || f.Path == matchFile || f.Path == "memory.scm" {
 			continue
 		}
 		forms, err := sexpr.ReadAll(f.Data)

@@ -112,8 +112,11 @@ func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
 			t.Errorf("%s: %+v, %v", c.expr, got, err)
 		}
 	}
-	if _, err := Redefine(&im, "parent", "nothing", expr(t, "1")); err == nil {
-		t.Error("a definition that is not there was replaced")
+	im.Files = append(im.Files, snapshots.File{Path: matchFile, Data: []byte("(define referee 1)")})
+	for _, name := range []string{"nothing", "referee", "transcript-score"} {
+		if _, err := Redefine(&im, "parent", name, expr(t, "1")); err == nil {
+			t.Errorf("%s was replaced, which no file of the agent's own defines", name)
+		}
 	}
 }
 

@@ -26,8 +26,8 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "socket", Usage: "Unix socket to answer on (default: guard.sock in the agent's data folder)"},
 			&cli.StringFlag{Name: "tcp", Usage: "answer on this HOST:PORT of loopback too"},
 			&cli.StringFlag{Name: "mode", Value: "sync", Usage: "sync: what is acknowledged is durable; batch: it may be up to 100 calls or 1 s ahead"},
-			&cli.DurationFlag{Name: "deadline", Usage: "of a call that names none (default: 10s)"},
-			&cli.IntFlag{Name: "queue", Usage: "calls that may wait (default: 1000)"},
+			&cli.DurationFlag{Name: "deadline", Usage: "of a call that names none", DefaultText: "10s"},
+			&cli.IntFlag{Name: "queue", Usage: "calls that may wait", DefaultText: "1000"},
 			&cli.StringFlag{Name: "heap", Value: "64MiB", Usage: "what the agent's heap may reach"},
 			&cli.StringFlag{Name: "resident", Usage: "between calls, replace a serving process that holds more memory than this (default: no limit)"},
 			&cli.StringFlag{Name: "copy", Usage: "folder for a second copy of the checkpoints"},
@@ -118,7 +118,7 @@ func callCommand() *cli.Command {
 			&cli.StringFlag{Name: "socket", Usage: "the guard's socket (default: as the agent's guard says)"},
 			&cli.StringFlag{Name: "id", Usage: "of this call: repeated, it gets the first one's answer"},
 			&cli.StringFlag{Name: "sticky", Usage: "who calls, for a canary's split"},
-			&cli.DurationFlag{Name: "deadline", Usage: "of this call"},
+			&cli.DurationFlag{Name: "deadline", Usage: "of this call", DefaultText: "the guard's"},
 		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "'(REQUEST)'"); err != nil {

@@ -202,6 +202,25 @@ func TestServe(t *testing.T) {
 	if code := guard.ProcessState.ExitCode(); code != exitDone {
 		t.Errorf("status %d after SIGTERM", code)
 	}
+
+	// A ref that is lost is not taken from the folder, which is another version by now.
+	ref := filepath.Join(p.home, "vault/refs/notes/live")
+	live, err := os.ReadFile(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.edit("notes/agent/agent.scm", "(memory-ref 'count 0))", "17)")
+	for _, by := range []string{"notes", "notes/agent"} {
+		if err := os.Remove(ref); err != nil {
+			t.Fatal(err)
+		}
+		guard = p.served(by)
+		p.want(p.call("(count)"), "1")
+		p.ends(guard, syscall.SIGTERM)
+		if now, err := os.ReadFile(ref); err != nil || !bytes.Equal(now, live) {
+			t.Errorf("served by %s: the ref is %q, %v", by, now, err)
+		}
+	}
 }
 
 // A run's winner becomes live through the guard that serves the agent, after live

@@ -45,9 +45,23 @@ func (d *Disk) OpenJournal(create bool) (Opened, error) {
 	return opened{l}, nil
 }
 
-// Salvage implements Store.
+// Salvage implements Store. A journal that is in use is waited for, as in OpenJournal:
+// records that could be read in a moment must not be given up.
 func (d *Disk) Salvage(from uint64) iter.Seq2[Entry, error] {
-	return entries(wal.Records(d.Dir, wal.LSN(from)))
+	return func(yield func(Entry, error) bool) {
+		for began, inUse := time.Now(), true; inUse; {
+			inUse = false
+			for e, err := range entries(wal.Records(d.Dir, wal.LSN(from))) {
+				if inUse = errors.Is(err, wal.ErrInUse) && time.Since(began) < inUseFor; inUse {
+					time.Sleep(10 * time.Millisecond)
+					break
+				}
+				if !yield(e, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func entries(records iter.Seq2[wal.Record, error]) iter.Seq2[Entry, error] {

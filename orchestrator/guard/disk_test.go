@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"jird/snapshots"
 )
@@ -183,4 +184,28 @@ func mustRef(t testing.TB, v *snapshots.Vault) snapshots.ID {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// A child of the guard that is just starting has the journal's lock until it runs its
+// own program; that must cost no record.
+func TestSalvageWaits(t *testing.T) {
+	w, d := onDisk(t)
+	g := w.open()
+	w.want(w.call(g, "(put k 1)"), "ok")
+	w.dies(g)
+	held, err := d.OpenJournal(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { held.Close() })
+	last := uint64(0)
+	for e, err := range d.Salvage(1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = e.LSN
+	}
+	if last != 2 {
+		t.Errorf("salvaged up to record %d, 2 were written", last)
+	}
 }
