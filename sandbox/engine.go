@@ -15,6 +15,9 @@ import (
 type Engine interface {
 	// Start returns a confined shadow that has said hello.
 	Start(ctx context.Context) (*Shadow, error)
+	// Down is closed when Start can give no shadow any more, and a new engine must be
+	// opened. It is nil for an engine that cannot fail so.
+	Down() <-chan struct{}
 	// Cases are the names of the image's cases, in order.
 	Cases() []string
 	// Close ends the engine and all its shadows. It may be called at any time, more

@@ -47,6 +47,9 @@ func OpenSpawner(ctx context.Context, o Options, im Image) (*Spawner, error) {
 	return sp, nil
 }
 
+// Down implements Engine.
+func (sp *Spawner) Down() <-chan struct{} { return nil }
+
 // Cases implements Engine.
 func (sp *Spawner) Cases() []string { return sp.cases }
 

@@ -97,6 +97,10 @@ func OpenZygote(ctx context.Context, o Options, im Image) (*Zygote, error) {
 		z.Close()
 		return nil, z.explain(err)
 	}
+	go func() { // its shadows live on, but there will be no more
+		<-z.proc.done
+		_ = z.fail(fmt.Errorf("the zygote does not serve any more, its process ended (%v)%s", z.proc.cmd.ProcessState, quoted(z.said.String())))
+	}()
 	for slot := range slots {
 		z.free(slot) // emptied of what the agent's code may have left while it loaded
 	}
@@ -171,6 +175,9 @@ func (z *Zygote) explain(err error) error {
 	<-z.proc.done
 	return fmt.Errorf("starting the zygote: %w (%v)%s", err, z.proc.cmd.ProcessState, quoted(z.said.String()))
 }
+
+// Down implements Engine.
+func (z *Zygote) Down() <-chan struct{} { return z.down }
 
 // Cases implements Engine.
 func (z *Zygote) Cases() []string { return z.cases }

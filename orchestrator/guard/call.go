@@ -330,9 +330,7 @@ func (g *Guard) committed(memory []sandbox.Effect, line *supervise.Line) (err er
 	if k := g.canary; k != nil && k.line == nil {
 		k.missed = append(k.missed, memory)
 	}
-	if g.live.Heavy() {
-		g.rebase()
-	}
+	g.rebaseIfDue()
 	return err
 }
 
@@ -348,14 +346,21 @@ func (g *Guard) lines() (all []*supervise.Line) {
 	return all
 }
 
-// rebase makes a new zygote for the live version, since the one that is there lags
-// far behind.
-func (g *Guard) rebase() {
+// rebasePause is how long after one that failed another zygote is tried.
+const rebasePause = 2 * time.Second
+
+// rebaseIfDue makes a new zygote for the live version where the one that is there is gone
+// or lags far behind.
+func (g *Guard) rebaseIfDue() {
+	if g.down || !g.live.Heavy() || time.Since(g.rebaseFailed) < rebasePause {
+		return
+	}
 	line := g.live
 	line.Rebase(g.state.Memory.Datum(), func() {
 		g.post(func() {
-			if err := line.Rebased(); err != nil {
-				g.cfg.Say("a new zygote could not be made, the old one stays: %v", err)
+			if err := line.Rebased(); err != nil && line == g.live {
+				g.rebaseFailed = time.Now()
+				g.cfg.Say("a new zygote could not be made, trying on: %v", err)
 			}
 		})
 	})

@@ -110,27 +110,28 @@ type Guard struct {
 	counts counters
 
 	// Owned by whoever has the turn.
-	log      Journal
-	epoch    int // how often the journal was opened
-	state    *journal.State
-	shown    uint64           // the last record that an answer may rest on
-	wall     int64            // Unix milliseconds at began, see now
-	began    time.Time        // when the guard was opened
-	version  snapshots.ID     // what the live ref says
-	early    *supervise.Early // while the guard is opened; or nil
-	earlyID  snapshots.ID
-	live     *supervise.Line
-	warm     *supervise.Line // the version before, ready to be rolled back to; or nil
-	warmID   snapshots.ID
-	canary   *canary // the promotion under way; or nil
-	down     bool    // the live version's processes could not be started
-	probe    bool    // the live version has not answered since it became live
-	readOnly error
-	pulse    pulse
-	idle     idle
-	suspects map[string]int // calls by id and body that hung a process once
-	saved    saved
-	closing  sync.Once
+	log          Journal
+	epoch        int // how often the journal was opened
+	state        *journal.State
+	shown        uint64           // the last record that an answer may rest on
+	wall         int64            // Unix milliseconds at began, see now
+	began        time.Time        // when the guard was opened
+	version      snapshots.ID     // what the live ref says
+	early        *supervise.Early // while the guard is opened; or nil
+	earlyID      snapshots.ID
+	live         *supervise.Line
+	warm         *supervise.Line // the version before, ready to be rolled back to; or nil
+	warmID       snapshots.ID
+	canary       *canary   // the promotion under way; or nil
+	down         bool      // the live version's processes could not be started
+	rebaseFailed time.Time // when a zygote could last not be made
+	probe        bool      // the live version has not answered since it became live
+	readOnly     error
+	pulse        pulse
+	idle         idle
+	suspects     map[string]int // calls by id and body that hung a process once
+	saved        saved
+	closing      sync.Once
 }
 
 // Errors of a call. Each says whether the call may have been carried out.
@@ -346,6 +347,7 @@ func (g *Guard) tick() {
 	g.watchMemory()
 	g.watchCPU()
 	g.watchPulse()
+	g.rebaseIfDue()
 	g.checkpointIfDue()
 	g.canaryTick()
 	g.publish()

@@ -36,7 +36,11 @@ func (g *Guard) mendLive() {
 	if death != nil {
 		g.restarted(death)
 	}
-	if errors.Is(err, supervise.ErrHopeless) {
+	switch {
+	case errors.Is(err, supervise.ErrDown):
+		g.cfg.Say("%v; all are started anew", err)
+		g.restart()
+	case errors.Is(err, supervise.ErrHopeless):
 		g.hopeless(err)
 	}
 }

@@ -40,6 +40,7 @@ type Counts struct {
 // LiveStatus is the process that serves.
 type LiveStatus struct {
 	PID      int          `json:"pid"`
+	Zygote   int          `json:"zygote"` // the process that it was forked from; 0: none
 	Version  snapshots.ID `json:"version"`
 	Restarts int          `json:"restarts"` // since the agent was first served
 	LSN      uint64       `json:"lsn"`
@@ -127,7 +128,7 @@ func (g *Guard) publish() {
 	t, l := g.state.Totals, g.state.LSN
 	s := &Status{
 		Agent: g.cfg.Agent, Ready: !g.down, Warm: g.warmID, Waiting: len(g.calls), Calls: t.Calls,
-		Live:       LiveStatus{PID: g.live.PID(), Version: g.version, Restarts: t.Restarts, LSN: l, Resident: g.counts.resident.Load(), CPU: time.Duration(g.counts.cpu.Load()).Seconds()},
+		Live:       LiveStatus{PID: g.live.PID(), Zygote: g.live.Zygote(), Version: g.version, Restarts: t.Restarts, LSN: l, Resident: g.counts.resident.Load(), CPU: time.Duration(g.counts.cpu.Load()).Seconds()},
 		Remembered: g.state.Calls.Len(), Memory: MemoryStatus{g.state.Memory.Bytes(), g.state.Sets},
 		Proposals: len(g.state.Proposals), Checkpoint: g.saved.lsn, Metrics: g.metrics(),
 		Counts: Counts{

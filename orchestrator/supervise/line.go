@@ -33,12 +33,16 @@ func (c *Config) defaults() {
 // ErrHopeless is wrapped when the processes of a version die as soon as they start.
 var ErrHopeless = errors.New("the agent keeps dying")
 
+// ErrDown is wrapped when no process is left, and none can be started from the zygote.
+var ErrDown = errors.New("the zygote is gone, and so are its processes")
+
 // Line is one version's processes. Its methods must be called by one goroutine at
 // a time; what they start goes on in the background.
 type Line struct {
 	cfg    Config
 	image  sandbox.Image // without memory
 	engine sandbox.Engine
+	old    sandbox.Engine            // that the serving process came from, if that is another; or nil
 	base   uint64                    // write-sets in the zygote
 	sets   uint64                    // write-sets committed
 	delta  map[string]sandbox.Effect // since base, the last for each key
@@ -172,12 +176,16 @@ func (l *Line) Committed(changes []sandbox.Effect, here bool) error {
 
 // Mend puts new processes where dead ones were. A dead serving process is replaced
 // by the standby once it has been reaped; the death is returned, else nil. The
-// error wraps ErrHopeless when restarting is not going to help.
+// error wraps ErrHopeless when restarting is not going to help, and ErrDown where the line
+// must be opened anew.
 func (l *Line) Mend(ctx context.Context) (*Death, error) {
 	began := time.Now()
 	if l.serving.dead() {
 		<-l.serving.ended // reaped: never two that serve
 		death := &Death{Why: l.serving.why()}
+		if l.down() && l.standby.dead() {
+			return death, fmt.Errorf("%w: %w", ErrDown, death.Why)
+		}
 		pause, hopeless := l.cfg.Died(time.Now(), l.serving.served > 0)
 		if hopeless {
 			return death, fmt.Errorf("%w: %d deaths without an answer, the last: %w", ErrHopeless, len(l.cfg.barren), death.Why)
@@ -187,9 +195,10 @@ func (l *Line) Mend(ctx context.Context) (*Death, error) {
 			return death, err
 		}
 		death.Took = time.Since(began)
+		l.closeOld()
 		return death, nil
 	}
-	if l.standby.dead() {
+	if l.standby.dead() && !l.down() {
 		<-l.standby.ended
 		pause, hopeless := l.cfg.Died(time.Now(), false)
 		if hopeless {
@@ -222,6 +231,7 @@ func (l *Line) Barren() int { return len(l.cfg.barren) }
 func (l *Line) Retry() {
 	l.cfg.Reset()
 	l.serving, l.standby = l.standby, l.fork(l.cfg.withDefaults().Most)
+	l.closeOld()
 }
 
 // Counters is what the serving process says of itself; ok is false while it starts
@@ -274,6 +284,7 @@ func (l *Line) PID() int {
 func (l *Line) Close() {
 	l.serving.close()
 	l.standby.close()
+	l.closeOld()
 	l.engine.Close()
 	if l.rebasing != nil {
 		l.rebasing.drop()
@@ -290,8 +301,27 @@ type rebase struct {
 	err   error
 }
 
-// Heavy says that a process forked now has so much to take in that Rebase is due.
-func (l *Line) Heavy() bool { return l.rebasing == nil && len(l.delta) >= l.cfg.Rebase }
+// Heavy says that Rebase is due: the zygote is gone, or a process forked now has too much
+// to take in.
+func (l *Line) Heavy() bool { return l.rebasing == nil && (len(l.delta) >= l.cfg.Rebase || l.down()) }
+
+// down says that the zygote is gone: its processes go on, and no other can be forked.
+func (l *Line) down() bool {
+	select {
+	case <-l.engine.Down():
+		return true
+	default:
+		return false
+	}
+}
+
+// Zygote is the process that the others are forked from, 0 where there is none.
+func (l *Line) Zygote() int {
+	if z, ok := l.engine.(interface{ PID() int }); ok {
+		return z.PID()
+	}
+	return 0
+}
 
 // Rebase starts to make a zygote that holds the memory of this moment, which is
 // given. done is called, from another goroutine, when Rebased should be.
@@ -308,7 +338,8 @@ func (l *Line) Rebase(memory sexpr.Value, done func()) {
 	}()
 }
 
-// Rebased puts the new zygote in place. The processes of the old one go on.
+// Rebased puts the new zygote in place. The process that serves goes on, with the old
+// zygote until it ends.
 func (l *Line) Rebased() error {
 	r := l.rebasing
 	if r == nil {
@@ -320,9 +351,22 @@ func (l *Line) Rebased() error {
 	if r.err != nil {
 		return r.err
 	}
-	l.engine.Close()
+	l.standby.close()
+	if l.old == nil {
+		l.old = l.engine
+	} else { // of this one the standby alone came
+		l.engine.Close()
+	}
 	l.engine, l.base, l.delta = r.made, r.sets, r.delta
+	l.standby = l.fork(0)
 	return nil
+}
+
+func (l *Line) closeOld() {
+	if l.old != nil {
+		l.old.Close()
+		l.old = nil
+	}
 }
 
 func (r *rebase) drop() {

@@ -155,8 +155,8 @@ func (r *replica) take(ctx context.Context) (*sandbox.Shadow, uint64, error) {
 	defer r.mu.Unlock()
 	for waits := false; ; {
 		switch {
-		case r.dead():
-			return nil, 0, r.why()
+		case r.err != nil:
+			return nil, 0, r.err
 		case ctx.Err() != nil:
 			return nil, 0, ctx.Err()
 		case r.shadow != nil && !r.busy && r.has == r.wants && r.ready:
@@ -183,19 +183,16 @@ func (r *replica) leave() {
 	}
 }
 
+// dead says whether the process has ended, or is about to: see ended.
 func (r *replica) dead() bool {
-	select {
-	case <-r.ended:
-		return true
-	default:
-		return r.err != nil
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err != nil
 }
 
 func (r *replica) why() error {
-	if r.err == nil {
-		return errors.New("the process ended")
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.err
 }
 
