@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -94,7 +93,7 @@ func measureStreams(t *testing.T, r sandbox.Runtime, class, recipe string, count
 		t.Fatal(err)
 	}
 	p.Sandbox.Runtime = r
-	p.Sandbox.Compiler = &sandbox.Compiler{Runtime: r, Cache: filepath.Join(t.TempDir(), "cache"), Level: isolation.Full}
+	p.Sandbox.Compiler = &sandbox.Compiler{Runtime: r, Cache: sandbox.Cache(t.TempDir()), Level: isolation.Full}
 	image, err := snapshots.ReadDir(s.Name, s.Agent)
 	if err != nil {
 		t.Fatal(err)

@@ -20,15 +20,11 @@ import (
 
 const dilemma = "examples/dilemma/tournament.yaml"
 
-// emptyLab is a state folder that shares compiled code with the package's other tests.
+// emptyLab is a new state folder.
 func emptyLab(t *testing.T) *Lab {
 	t.Helper()
 	needScheme(t)
-	home := t.TempDir()
-	if err := os.Symlink(cache, filepath.Join(home, "cache")); err != nil {
-		t.Fatal(err)
-	}
-	l, err := OpenLab(home, t.Logf)
+	l, err := OpenLab(t.TempDir(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}

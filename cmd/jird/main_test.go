@@ -28,30 +28,13 @@ const asJird = "JIRD_TEST_AS_COMMAND"
 // second before a process ends.
 const noSleep = "GORACE=atexit_sleep_ms=0"
 
-// sharedCache holds compiled objects, so that each state folder need not compile
-// them again.
-var sharedCache string
-
 func TestMain(m *testing.M) {
 	sandbox.Stage()
 	if os.Getenv(asJird) != "" {
 		main()
 		return
 	}
-	testscript.Main(withCache{m}, map[string]func(){"jird": main})
-}
-
-// withCache runs the tests with a shared cache.
-type withCache struct{ m *testing.M }
-
-func (w withCache) Run() int {
-	dir, err := os.MkdirTemp("", "jird-cache-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	sharedCache = dir
-	return w.m.Run()
+	testscript.Main(m, map[string]func(){"jird": main})
 }
 
 // place is a folder with an experiment and a state folder.
@@ -71,21 +54,9 @@ func newPlace(t testing.TB) *place {
 		t.Skipf("skipped: %v", err)
 	}
 	p := &place{t: t, dir: t.TempDir()}
-	p.home = p.newHome("home")
+	p.home = filepath.Join(p.dir, "home")
 	p.ok("init", "p")
 	return p
-}
-
-func (p *place) newHome(name string) string {
-	p.t.Helper()
-	home := filepath.Join(p.dir, name)
-	if err := os.MkdirAll(home, 0o755); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := os.Symlink(sharedCache, filepath.Join(home, "cache")); err != nil {
-		p.t.Fatal(err)
-	}
-	return home
 }
 
 func (p *place) command(args ...string) *exec.Cmd {
@@ -160,7 +131,7 @@ func TestLedgerIsTheSameForAnyWorkersAndShadows(t *testing.T) {
 	p.shrinkExperiment()
 	one := p.small("--workers", "1", "--shadows", "4")
 	first := p.ok("ledger", "export", one["run"].(string))
-	p.home = p.newHome("other")
+	p.home = filepath.Join(p.dir, "other")
 	two := p.small("--workers", "16", "--shadows", "64")
 	second := p.ok("ledger", "export", two["run"].(string))
 	if first != second {
@@ -367,7 +338,7 @@ func TestResumeEqualsUninterrupted(t *testing.T) {
 			waitForNone(t, p.dir)
 			p.ok("resume", run)
 			resumed := p.ok("ledger", "export", run)
-			p.home = p.newHome("whole")
+			p.home = filepath.Join(p.dir, "whole")
 			p.ok("run", "p/experiment.yaml", "--generations", generations, "--seed", "7")
 			if whole := p.ok("ledger", "export", run); whole != resumed {
 				t.Error("the ledgers differ: ", firstDifference(whole, resumed))
