@@ -200,7 +200,16 @@ type world struct {
 	said  strings.Builder
 }
 
+// newWorld is a world whose test runs beside others.
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
+	return newWorldAlone(t)
+}
+
+func newWorldAlone(t testing.TB) *world {
 	t.Helper()
 	r, err := sandbox.FindRuntime(context.Background(), "auto")
 	if err != nil {
