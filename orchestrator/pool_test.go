@@ -128,6 +128,7 @@ func TestOneFailureLeavesTheOthersTheirScores(t *testing.T) {
 		"fuel":    {"(define (fitness-score case) (if (< (f 0) 20000000) 1 (let loop () (f 1) (loop))))", population.Fuel},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := openPool(t, c.referee, 4*time.Second, 2, 3)
 			if z, ok := p.engine.(*sandbox.Zygote); ok {
 				favour(z.PID()) // a timeout is the candidate's only if it used its time
@@ -182,6 +183,7 @@ func TestZygoteGone(t *testing.T) {
 }
 
 func TestEveryShadowScores(t *testing.T) {
+	t.Parallel()
 	p := openPool(t, "(define (fitness-score case) (f case))", 20*time.Second, 1, 50)
 	var texts []string
 	for i := range 401 {
