@@ -47,6 +47,7 @@ var recordedStreams = []struct {
 // The recorded scores are what the referee says today: it measures the first
 // streams of each class again, or with -update all of them.
 func TestRecordedScores(t *testing.T) {
+	t.Parallel()
 	r, err := sandbox.FindRuntime(t.Context(), "auto")
 	if err != nil {
 		t.Skipf("skipped: %v", err)
