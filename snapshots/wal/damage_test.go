@@ -130,6 +130,7 @@ func (h *history) right(t *testing.T, rec Record, err error) {
 // A flipped bit in any byte of any file is noticed, or costs nothing. After a crash
 // it may pass for a torn write in the last group, and only there.
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	seed, rng := seeded(t)
 	for _, closed := range []bool{true, false} {
 		d, h, before := lived(t, seed, closed)
