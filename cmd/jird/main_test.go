@@ -45,8 +45,12 @@ type place struct {
 	env  []string
 }
 
+// newPlace is where a test works; a test runs beside others from here on.
 func newPlace(t testing.TB) *place {
 	t.Helper()
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
 	if _, err := sandbox.FindRuntime(t.Context(), "auto"); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
@@ -293,13 +297,17 @@ func TestNoScoreWithoutTheInterpreter(t *testing.T) {
 func (p *place) interrupted(sig os.Signal, generations string) (run string, c *exec.Cmd) {
 	p.t.Helper()
 	c = p.command("run", "p/experiment.yaml", "--generations", generations, "--seed", "7", "--output", "json")
+	var said bytes.Buffer
+	c.Stderr = &said
 	if err := c.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		if time.Now().After(deadline) {
-			p.t.Fatal("no generation was done within a minute")
+			_ = c.Process.Kill()
+			_ = c.Wait()
+			p.t.Fatalf("two generations were not done within two minutes; it said %s", said.String())
 		}
 		time.Sleep(50 * time.Millisecond)
 		var status struct {
@@ -330,7 +338,7 @@ func TestResumeEqualsUninterrupted(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			p := newPlace(t)
 			p.shrinkExperiment()
-			const generations = "25"
+			const generations = "12"
 			run, c := p.interrupted(sig, generations)
 			if got := c.ProcessState.ExitCode(); sig == syscall.SIGINT && got != exitInterrupted {
 				t.Errorf("status %d after SIGINT, want %d", got, exitInterrupted)
@@ -347,11 +355,12 @@ func TestResumeEqualsUninterrupted(t *testing.T) {
 	}
 }
 
-// waitForNone fails if a Scheme process outlives its jird. Processes of other
-// tests are other jirds' children: these have no parent left but init.
+// waitForNone fails if a Scheme process outlives its jird. Processes of other tests
+// are other jirds' children: these have no parent left but init. Those of a jird that
+// another test has just killed are gone in a moment.
 func waitForNone(t *testing.T, _ string) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		orphans := orphanedSchemes(t)
 		if len(orphans) == 0 {
@@ -403,7 +412,6 @@ func TestInvalidInput(t *testing.T) {
 		{"wrong type", "p/experiment.yaml", []string{"islands: 4", "islands: four"}, []string{"islands must be a whole number"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			p := newPlace(t)
 			p.shrinkExperiment()
 			p.edit("p/experiment.yaml", "wall: 30s", "wall: 5s")
@@ -426,6 +434,11 @@ func TestSlowReferee(t *testing.T) {
 	p.edit("p/experiment.yaml", "wall: 30s", "wall: 5s")
 	p.edit("p/agent/fitness.scm", "(cons (- bins bound) bound)", "(let loop () (loop))")
 	c := p.command("run", "p/experiment.yaml", "--generations", "2", "--shadows", "4")
+	if os.Getuid() == 0 { // before all others, so that the referee gets the time to be slow
+		first := exec.Command("nice", append([]string{"-n", "-20"}, c.Args...)...)
+		first.Dir, first.Env = c.Dir, c.Env
+		c = first
+	}
 	out, _ := c.CombinedOutput()
 	said := string(out)
 	if strings.Contains(said, "too little time") {

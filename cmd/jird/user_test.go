@@ -19,6 +19,7 @@ func TestRunWithoutRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("not root: every other test of this package shows it")
 	}
+	t.Parallel()
 	if _, err := sandbox.FindRuntime(t.Context(), "auto"); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
@@ -52,6 +53,7 @@ func TestRunWithoutRoot(t *testing.T) {
 		return out
 	}
 	jird("init", "p")
+	small(t, filepath.Join(dir, "p", "experiment.yaml"))
 	agent := filepath.Join(dir, "p", "agent", "agent.scm")
 	code, err := os.ReadFile(agent)
 	if err == nil { // nobody has compiled this yet
@@ -65,7 +67,7 @@ func TestRunWithoutRoot(t *testing.T) {
 		Isolation   string
 	}
 	out := jird("run", "p/experiment.yaml", "--generations", "1", "--shadows", "4", "--output", "json")
-	if err := json.Unmarshal(out, &r); err != nil || r.Evaluations < 100 || r.Isolation != "full" {
+	if err := json.Unmarshal(out, &r); err != nil || r.Evaluations < 20 || r.Isolation != "full" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
