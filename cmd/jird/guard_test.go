@@ -228,7 +228,7 @@ func TestRunPromotesThroughTheGuard(t *testing.T) {
 			if answer, _, err := client.Call(t.Context(), "(place 42)", nil); err != nil {
 				t.Fatalf("call %d during the run: %s, %v", calls, answer, err)
 			}
-			time.Sleep(2 * time.Millisecond) // the run wants the processor too
+			time.Sleep(5 * time.Millisecond) // the run wants the processor too
 		}
 	}
 	if err != nil {
