@@ -210,7 +210,7 @@ func TestRunPromotesThroughTheGuard(t *testing.T) {
 	p := newPlace(t)
 	guard := p.served("p/agent")
 	p.want(p.call("(place 42)"), "0")
-	run := p.command("run", "p/experiment.yaml", "--generations", "6", "--seed", "7", "--shadows", "8", "--output", "json")
+	run := p.command("run", "p/experiment.yaml", "--generations", "3", "--seed", "7", "--shadows", "8", "--output", "json")
 	var out bytes.Buffer
 	run.Stdout = &out
 	if err := run.Start(); err != nil {
