@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: setup build install evolve tournament test crash bench lint fuzz study clean
+.PHONY: setup build install evolve tournament test browser crash calibrate bench lint fuzz study clean
 
 setup:
 	@./setup.sh
@@ -27,16 +27,29 @@ evolve: setup build
 tournament: setup build
 	./bin/jird tournament experiments/examples/sortnet/tournament.yaml --workers 2
 
-# One package at a time: the tests that watch processor time want the cores.
+# What takes long is here in small; browser, crash, calibrate and fuzz have it whole.
+# The longest packages come first, so that none is left to run alone at the end. SQLite,
+# which is C made Go, goes without the checks of unsafe pointers: they took half its time.
 test:
 	@./setup.sh test
-	$(GO) test -p 1 -race -timeout 15m $(TESTFLAGS) ./...
+	$(GO) test -race -gcflags='modernc.org/...=-d=checkptr=0' -timeout 15m $(TESTFLAGS) ./cmd/jird ./sandbox ./experiments ./...
 
-# The guard and its agent killed CRASH_KILLS times under load, and the journal's crash
-# tests, CRASH_ROUNDS times. A failure prints its seed: CRASH_SEED=N repeats the draws.
+# All kinds of pages in a browser, in all windows.
+browser:
+	@./setup.sh test
+	JIRD_BROWSER=all $(GO) test -count=1 -v -run Browser ./cmd/jird/
+
+# The guard and its agent killed CRASH_KILLS times under load, the journal's crash tests,
+# CRASH_ROUNDS times, and the vault's at each step. A failure prints its seed:
+# CRASH_SEED=N, of the latter -seed N, repeats the draws.
 crash: setup
 	CRASH_KILLS=$(or $(CRASH_KILLS),1000) $(GO) test -timeout 120m -v -run TestCrash ./cmd/jird/
 	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),20) $(GO) test -timeout 60m -v -run 'Power|Fault|Killed|Flipped|Lost' ./snapshots/wal/
+	$(GO) test -timeout 60m -v -run 'PowerCut|Refused' ./snapshots/ -all
+
+# The arbiter's promises in many simulated promotions of each kind.
+calibrate:
+	$(GO) test -v -run Calibration ./orchestrator/promote/ -simulations 1000
 
 # Each figure beside its baseline of the same run. The guard's kills are measured beside
 # an OTP supervisor: Debian's erlang-base is installed for this only.

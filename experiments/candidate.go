@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"regexp"
 
 	"jird/experiments/ledger"
@@ -223,6 +222,6 @@ func (l *Lab) box(ctx context.Context, runtime string, level isolation.Level) (o
 	if o.Runtime, err = sandbox.FindRuntime(ctx, runtime); err != nil {
 		return o, err
 	}
-	o.Compiler = &sandbox.Compiler{Runtime: o.Runtime, Cache: filepath.Join(l.Home, "cache"), Level: level}
+	o.Compiler = &sandbox.Compiler{Runtime: o.Runtime, Cache: sandbox.Cache(l.Home), Level: level}
 	return o, nil
 }

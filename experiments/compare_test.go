@@ -32,6 +32,7 @@ func smallMatrix(t *testing.T) (l *Lab, path string) {
 // A matrix is carried out once, goes on where it was interrupted, makes nothing live, and
 // is compared the same by any number of workers.
 func TestMatrixIsCompared(t *testing.T) {
+	t.Parallel()
 	l, path := smallMatrix(t)
 	s, err := Load(path, "")
 	if err != nil {

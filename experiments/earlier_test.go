@@ -54,6 +54,7 @@ func small(s *TournamentSpec) *TournamentSpec {
 // A winner of a run, and a champion of a side, are entrants like any other, and what they
 // were when the tournament began is what it records.
 func TestEarlierWinnersEnter(t *testing.T) {
+	t.Parallel()
 	l, run := lab(t)
 	result, err := l.Run(t.Context(), run, Options{})
 	if err != nil {
@@ -100,6 +101,7 @@ func TestEarlierWinnersEnter(t *testing.T) {
 // A gauntlet's archive is the distinct champions of all generations beside the entrants;
 // elsewhere it is the finalists. None enters twice, and no two under one name.
 func TestArchivesEnter(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := changed(t, "dilemma", "coevolve.yaml")
 	small(s).Promote = nil
@@ -187,6 +189,7 @@ func TestArchiveIsBounded(t *testing.T) {
 
 // What cannot enter is told with the place in the file and what to do.
 func TestEarlierFaults(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	roster := changed(t, "dilemma", "tournament.yaml")
 	roster.Seeds, roster.Promote = 1, nil
@@ -229,6 +232,7 @@ func TestEarlierFaults(t *testing.T) {
 
 // A lookup player that was evolved among two sides plays among the classics, who are one.
 func TestEvolvedPlayerMeetsTheClassics(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	lookup := changed(t, "dilemma", "lookup.yaml")
 	small(lookup).Promote = nil

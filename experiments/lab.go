@@ -19,7 +19,7 @@ import (
 	"jird/snapshots/sexpr"
 )
 
-// Lab is a state folder: vault, ledger and cache of compiled code.
+// Lab is a state folder: vault and ledger.
 type Lab struct {
 	Home   string
 	Vault  *snapshots.Vault
@@ -354,8 +354,8 @@ func (l *Lab) Evaluate(ctx context.Context, s *Spec, genome []byte, cases func(*
 
 // ForkTime measures how long an isolated shadow takes from fork to its first
 // answer, for doctor.
-func ForkTime(ctx context.Context, r sandbox.Runtime, cache string) (time.Duration, error) {
-	o := sandbox.Options{Runtime: r, Policy: isolation.Policy{Level: isolation.Full}, Compiler: &sandbox.Compiler{Runtime: r, Cache: cache, Level: isolation.Full}}
+func ForkTime(ctx context.Context, r sandbox.Runtime, home string) (time.Duration, error) {
+	o := sandbox.Options{Runtime: r, Policy: isolation.Policy{Level: isolation.Full}, Compiler: &sandbox.Compiler{Runtime: r, Cache: sandbox.Cache(home), Level: isolation.Full}}
 	engine, err := sandbox.Open(ctx, o, sandbox.Image{})
 	if err != nil {
 		return 0, err

@@ -19,19 +19,9 @@ import (
 	"jird/sandbox/isolation"
 )
 
-// cache holds compiled objects for all tests of the package.
-var cache string
-
 func TestMain(m *testing.M) {
 	sandbox.Stage()
-	dir, err := os.MkdirTemp("", "jird-objects-")
-	if err != nil {
-		panic(err)
-	}
-	cache = dir
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
+	os.Exit(m.Run())
 }
 
 // inUse is what this process holds: descriptors, children, temporary files.
@@ -82,14 +72,7 @@ func lab(t *testing.T, edits ...string) (*Lab, *Spec) {
 	s.Search.Islands, s.Search.Population, s.Search.Budget, s.Search.Generations = 2, 12, 0, 2
 	s.Search.Migrants, s.Search.Selection.Size, s.Shadows = 1, 2, 6
 	s.Train.Count, s.Validate.Count, s.Holdout.Count = 2, 2, 4
-	home := filepath.Join(dir, "home")
-	if err := os.Mkdir(home, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(cache, filepath.Join(home, "cache")); err != nil {
-		t.Fatal(err)
-	}
-	l, err := OpenLab(home, func(string, ...any) {})
+	l, err := OpenLab(filepath.Join(dir, "home"), func(string, ...any) {})
 	if err != nil {
 		t.Fatal(err)
 	}

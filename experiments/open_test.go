@@ -40,6 +40,7 @@ func loaded(t *testing.T, path string) *TournamentSpec {
 // What players with a state are known to play first (the Axelrod library's own tests), and
 // that they begin anew in every match.
 func TestOpenClassicsPlayAsPublished(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := loaded(t, openDilemma)
 	p, err := s.Plan()
@@ -114,6 +115,7 @@ func TestOpenTournamentIsTheSame(t *testing.T) {
 		"mixed":  {mixedRoster, 2*2 + 2, 2, map[string]float64{"cooperator.wins": 2, "dies.losses": 2, "promoted": 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path := written(t, c.text)
 			var ends []end
 			for _, o := range []Options{{Workers: 1, Shadows: 2}, {Workers: 4, Shadows: 12}} {
@@ -143,15 +145,23 @@ func TestOpenTournamentIsTheSame(t *testing.T) {
 					t.Errorf("%s is %g, want %g", name, got, want)
 				}
 			}
+			played, _, err := l.Ledger.Played(run)
+			if err != nil {
+				t.Fatal(err)
+			}
 			forfeits := 0
-			for m := range c.matches {
+			for _, m := range played {
+				if m.Result.Verdict == orchestrator.Forfeit {
+					forfeits++
+				}
+			}
+			for m := 0; m < c.matches; m += 2 {
 				r, err := l.ReplayMatch(t.Context(), run, m, Options{})
 				if err != nil || !r.Same || r.Recorded.Detail != r.Again.Detail {
 					t.Fatalf("replay of %d: %+v, %v", m, r, err)
 				}
 				moves := 200
 				if r.Recorded.Verdict == orchestrator.Forfeit {
-					forfeits++
 					if moves = 0; strings.Contains(r.Recorded.Detail, "neither") {
 						moves = 10
 					} else if c.forfeits > 4 {
@@ -163,7 +173,7 @@ func TestOpenTournamentIsTheSame(t *testing.T) {
 				}
 			}
 			if forfeits != s.Forfeits {
-				t.Errorf("%d forfeits replayed, %d counted", forfeits, s.Forfeits)
+				t.Errorf("%d forfeits recorded, %d counted", forfeits, s.Forfeits)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,6 +47,7 @@ var recordedStreams = []struct {
 // The recorded scores are what the referee says today: it measures the first
 // streams of each class again, or with -update all of them.
 func TestRecordedScores(t *testing.T) {
+	t.Parallel()
 	r, err := sandbox.FindRuntime(t.Context(), "auto")
 	if err != nil {
 		t.Skipf("skipped: %v", err)
@@ -94,7 +94,7 @@ func measureStreams(t *testing.T, r sandbox.Runtime, class, recipe string, count
 		t.Fatal(err)
 	}
 	p.Sandbox.Runtime = r
-	p.Sandbox.Compiler = &sandbox.Compiler{Runtime: r, Cache: filepath.Join(t.TempDir(), "cache"), Level: isolation.Full}
+	p.Sandbox.Compiler = &sandbox.Compiler{Runtime: r, Cache: sandbox.Cache(t.TempDir()), Level: isolation.Full}
 	image, err := snapshots.ReadDir(s.Name, s.Agent)
 	if err != nil {
 		t.Fatal(err)

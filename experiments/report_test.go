@@ -11,6 +11,7 @@ import (
 
 // The matrix says what the standings say: an entrant's mean is that of its row.
 func TestTournamentReport(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := tournament(t)
 	s.Seeds, s.Promote = 3, nil
@@ -41,6 +42,7 @@ func TestTournamentReport(t *testing.T) {
 
 // A report names its snapshots, and is made all the same where the vault has lost them.
 func TestReportWithoutSnapshots(t *testing.T) {
+	t.Parallel()
 	needScheme(t)
 	l, s := lab(t)
 	defer l.Close()
@@ -68,6 +70,7 @@ func TestReportWithoutSnapshots(t *testing.T) {
 
 // A coevolution's report follows the best of both sides.
 func TestCoevolutionReport(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := small(loaded(t, "examples/dilemma/coevolve.yaml"))
 	s.Promote = nil

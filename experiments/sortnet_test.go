@@ -43,6 +43,7 @@ func asRoster(s *TournamentSpec, networks, inputs []EntrantSpec) {
 // The referee's points are those of a network computed plainly, one comparator and one
 // input after the other; the proof fails what fails anywhere, and says where.
 func TestSortnetReferee(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := sortnet(t, "tournament.yaml")
 	rng := rand.New(rand.NewPCG(7, 7))
@@ -172,6 +173,7 @@ func networkText(network [][2]int) string {
 // Genomes that are lists are evolved, resumed and promoted as expressions are: the same
 // for any number of workers, and the live agent sorts by the network that won.
 func TestSortnetIsEvolved(t *testing.T) {
+	t.Parallel()
 	var exports, runs []string
 	for _, shadows := range []int{2, 5} {
 		l := emptyLab(t)
@@ -263,6 +265,7 @@ func sortsByTheWinner(t *testing.T, l *Lab) {
 
 // Of sixteen wires Green's first comparators are given, and the network that is live sorts.
 func TestSortnetOfSixteen(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := sortnet(t, "sixteen.yaml")
 	asRoster(s, s.Sides[0].Finals, s.Sides[1].Finals)

@@ -20,15 +20,11 @@ import (
 
 const dilemma = "examples/dilemma/tournament.yaml"
 
-// emptyLab is a state folder that shares compiled code with the package's other tests.
+// emptyLab is a new state folder.
 func emptyLab(t *testing.T) *Lab {
 	t.Helper()
 	needScheme(t)
-	home := t.TempDir()
-	if err := os.Symlink(cache, filepath.Join(home, "cache")); err != nil {
-		t.Fatal(err)
-	}
-	l, err := OpenLab(home, t.Logf)
+	l, err := OpenLab(t.TempDir(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +46,7 @@ func nothing(string, int, int) {}
 // What the classics are known to play first, against who always cooperates, who always
 // defects, and who alternates (Axelrod 1980; the Axelrod library's own tests).
 func TestClassicsPlayAsPublished(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := tournament(t)
 	standings, err := l.Tournament(t.Context(), s, Options{Shadows: 2}, nothing)
@@ -158,6 +155,7 @@ func TestTournamentIsTheSame(t *testing.T) {
 		{"coevolve", "examples/dilemma/coevolve.yaml", func(*TournamentSpec) {}, "generation", 3, 2*4*6 + 2*6, 1 + 16 + 2*4 + 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			spec, err := LoadTournament(c.file)
 			if err != nil {
 				t.Fatal(err)
@@ -219,6 +217,7 @@ func TestTournamentIsTheSame(t *testing.T) {
 // A list of tournaments says how far each is, its evolution too, and whether somebody
 // carries it out.
 func TestTournamentsAreListed(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := small(changed(t, "dilemma", "coevolve.yaml"))
 	list := func() (i ledger.TournamentInfo) { // another goroutine asks too
@@ -255,6 +254,7 @@ func TestTournamentsAreListed(t *testing.T) {
 
 // The order of the classics, and what intervals say of it.
 func TestDilemmaStandings(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s, err := l.Tournament(t.Context(), tournament(t), Options{Shadows: 4}, nothing)
 	if err != nil {
@@ -280,6 +280,7 @@ func TestDilemmaStandings(t *testing.T) {
 // best come to the top in a fraction of the matches, and there is no alpha-rank of a table
 // with empty cells; once all have met there is.
 func TestSwissDilemma(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s := tournament(t)
 	s.Swiss, s.Seeds, s.Promote, s.Sides[0].HeldOut, s.Rank = true, 6, nil, nil, orchestrator.ByWins
@@ -326,6 +327,7 @@ func TestSwissDilemma(t *testing.T) {
 // neither has met; the evidence can be read, and a repetition of the tournament decides
 // by itself.
 func TestChampionIsHandedOver(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	s, err := l.Tournament(t.Context(), tournament(t), Options{Shadows: 4}, nothing)
 	if err != nil {
@@ -372,6 +374,7 @@ func TestGauntlet(t *testing.T) {
 		{"the same", "theirs", false, "candidate", "nothing better than the incumbent", "candidate is what is live already"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s, err := LoadTournament("examples/dilemma/coevolve.yaml")
 			if err != nil {
 				t.Fatal(err)
@@ -493,6 +496,7 @@ func wantFaults(t *testing.T, file string, all []mistake) {
 // The referee of the packer's duel counts bins as we do by hand, on streams within the
 // class's limits, and its example's sides are fit to be evolved.
 func TestPackerDuel(t *testing.T) {
+	t.Parallel()
 	l := emptyLab(t)
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := examples.Write("packer-duel", dir); err != nil {

@@ -64,6 +64,7 @@ func twoSides(t *testing.T) TournamentPlan {
 // Each side gets better at what it is there for, whatever the other does, and the
 // champions that enter the tournament are those of the end and of the way to it.
 func TestEvolutionOfTwoSides(t *testing.T) {
+	t.Parallel()
 	p := openPool(t, aims, 20*time.Second, 1, 4)
 	book := &shelf{}
 	plan, err := twoSides(t).withFinalists(t.Context(), p, book, func(int, int) {})
@@ -87,6 +88,7 @@ func TestEvolutionOfTwoSides(t *testing.T) {
 // As a control the second side is drawn: the first gets better against as many opponents
 // as else, of whom no generation has those of another; the second has no champions.
 func TestEvolutionAgainstDrawnOpponents(t *testing.T) {
+	t.Parallel()
 	p := openPool(t, aims, 20*time.Second, 1, 4)
 	plan := twoSides(t)
 	plan.Evolution.Drawn = true

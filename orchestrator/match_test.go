@@ -37,6 +37,7 @@ func sides(t testing.TB, texts ...string) (all []Code) {
 }
 
 func TestMatches(t *testing.T) {
+	t.Parallel()
 	p := openPool(t, duel, 20*time.Second, 1, 4)
 	all := sides(t, "x", "(* x x)", "(+ (+ (+ x 1) (+ x 1)) (+ (+ x 1) (+ (* x x) (* x x))))")
 	for _, c := range []struct {
@@ -77,6 +78,7 @@ func TestMatches(t *testing.T) {
 
 // One match of a batch fills the memory of the shadow: the others are as if alone.
 func TestMatchesInCompany(t *testing.T) {
+	t.Parallel()
 	all := sides(t, "x", "(* x x)", "(+ x 1)", "2")
 	var matches []Match
 	for i := range 100 {

@@ -45,6 +45,7 @@ func (d *declarations) Declare(one Decision) error { *d = append(*d, one); retur
 
 // What the agent proposes is refused or taken by the same rules as every promotion.
 func TestJudgeOpen(t *testing.T) {
+	t.Parallel()
 	im, err := snapshots.ReadDir("notes", "../experiments/examples/self-destruct/agent")
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +78,7 @@ func TestJudgeOpen(t *testing.T) {
 // The agent that optimises itself: one idea is an endless recursion and dies in its
 // shadow, one is a true gain, one is worse, and none sees what scores it.
 func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
+	t.Parallel()
 	im, err := snapshots.ReadDir("notes", "../experiments/examples/self-destruct/agent")
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +123,7 @@ func TestOpenCodeIsJudgedByTranscripts(t *testing.T) {
 }
 
 func TestRefereesOfOpenCodeThatFail(t *testing.T) {
+	t.Parallel()
 	for says, referee := range map[string]string{
 		"no referee":                 "",
 		"transcript-cases":           "(define x 1)",

@@ -84,6 +84,7 @@ func check(t *testing.T, what string, r MatchResult, lost string, points float64
 // declared result, and reaches neither the other side, nor the referee, nor the score,
 // nor the next match.
 func TestHostileSides(t *testing.T) {
+	t.Parallel()
 	r := openRelay(t, isolation.Full, 20*time.Second, 8, 2)
 	for _, c := range []struct {
 		name, code string
@@ -182,6 +183,7 @@ func TestSidesWithoutAnAnswer(t *testing.T) {
 
 // A side that sleeps keeps no other from playing, though one process alone may compute.
 func TestSleeperIsOvertaken(t *testing.T) {
+	t.Parallel()
 	r := openRelay(t, isolation.Full, 6*time.Second, 8, 1)
 	sides := []Code{open(t, "(define (f k) (thread-sleep! 600) k)"), open(t, tame)}
 	slow := make(chan MatchResult, 1)
@@ -208,6 +210,7 @@ func TestSleeperIsOvertaken(t *testing.T) {
 
 // Open sides, mixed with genomes, end the same for any number of shadows and workers.
 func TestRelayIsTheSame(t *testing.T) {
+	t.Parallel()
 	all := []Code{
 		open(t, tame), open(t, "(define n 0) (define (f k) (set! n (+ n k)) n)"), open(t, "(define (f k) (exit k))"), open(t, "(define (f k) 'no)"),
 	}
@@ -253,6 +256,7 @@ func TestNotesBeforeAForfeit(t *testing.T) {
 }
 
 func TestRefereeOfOpenSidesFails(t *testing.T) {
+	t.Parallel()
 	r := openRelay(t, isolation.Full, 20*time.Second, 2, 1)
 	for x, says := range map[uint64]string{7: "car", 8: "cannot be sent", 9: "asked more than 20000 times"} {
 		_, err := r.Play(t.Context(), []Code{open(t, tame)}, []Match{{0, 0, seeded(x)}}, false)
@@ -299,6 +303,7 @@ func TestReadScheme(t *testing.T) {
 
 // Where no zygote can be compiled, every process is started anew, with the same results.
 func TestRelayOfSpawnedProcesses(t *testing.T) {
+	t.Parallel()
 	o := openOptions(t)
 	o.Compiler = nil
 	r, err := OpenRelay(t.Context(), sandbox.Image{Files: []sandbox.Source{{Name: matchFile, Code: []byte(rounds)}}}, o, 1000, 4, 2)

@@ -11,19 +11,9 @@ import (
 	"jird/snapshots/sexpr"
 )
 
-// cacheDir holds compiled objects for all tests of the package.
-var cacheDir string
-
 func TestMain(m *testing.M) {
 	Stage()
-	dir, err := os.MkdirTemp("", "jird-objects-")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
+	os.Exit(m.Run())
 }
 
 func read(t testing.TB, text string) sexpr.Value {
@@ -70,7 +60,7 @@ func options(t testing.TB, kind string, level isolation.Level) Options {
 		}
 	}
 	o := Options{Runtime: r, Policy: isolation.Policy{Level: level, Workspace: 4 << 20}, Wall: 20 * time.Second, Output: 4 << 10, Slots: 8}
-	o.Compiler = &Compiler{Runtime: r, Cache: cacheDir, Level: level}
+	o.Compiler = &Compiler{Runtime: r, Cache: Cache(t.TempDir()), Level: level}
 	return o
 }
 

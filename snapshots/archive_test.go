@@ -98,6 +98,7 @@ func TestImagesArriveWhole(t *testing.T) {
 
 // Every bit of an archive counts, and each of its ends.
 func TestNoFlippedNorTruncatedArchiveIsTaken(t *testing.T) {
+	t.Parallel()
 	_, _, packed := carried(t)
 	v := vault(t)
 	for at := range packed {
@@ -141,6 +142,7 @@ func forged(version, images, refs uint32, records ...[]byte) []byte {
 }
 
 func TestHostileArchivesAreRefused(t *testing.T) {
+	t.Parallel()
 	v := vault(t)
 	chunk := func(plain []byte) []byte { return v.encoder.EncodeAll(plain, nil) }
 	encode := func(m manifest) []byte {
@@ -208,10 +210,11 @@ func TestHostileArchivesAreRefused(t *testing.T) {
 
 // A big image, so that chunks are many, goes through whatever order its files have.
 func TestManyChunksArrive(t *testing.T) {
+	t.Parallel()
 	from, to := vault(t), vault(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	im := Image{Name: "a", Memory: sexpr.List{}}
-	for i := range 40 {
+	for i := range 12 {
 		data := make([]byte, r.IntN(3<<20))
 		for k := 0; k < len(data); k += 1 + r.IntN(100) {
 			data[k] = byte(r.IntN(256))

@@ -142,6 +142,7 @@ func half(b []byte) []byte {
 // back per checkpoint that needs it, is said, and never gives wrong bytes. With a
 // copy it costs nothing.
 func TestNewestStepsOverDamage(t *testing.T) {
+	t.Parallel()
 	for _, copied := range []bool{false, true} {
 		for name, harm := range harms {
 			t.Run(fmt.Sprintf("%s, copied %v", name, copied), func(t *testing.T) {

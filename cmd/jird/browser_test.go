@@ -174,35 +174,45 @@ func (b *browser) value(expression string) any {
 	return result["result"].(map[string]any)["value"]
 }
 
-// The pages of a run, of a tournament and of a coevolution fit a telephone and a wide
-// screen, follow light and dark, and ask for nothing.
+// The page of a run fits a telephone and a wide screen, follows light and dark, and asks
+// for nothing. With JIRD_BROWSER=all (`make browser`) so do those of a tournament and of a
+// coevolution, and each is seen at each width in both.
 func TestPagesInABrowser(t *testing.T) {
 	chromium(t)
+	all := os.Getenv("JIRD_BROWSER") == "all"
 	p := newPlace(t)
-	p.ok("init", "d", "--example", "dilemma")
 	p.shrinkExperiment()
-	p.edit("d/coevolve.yaml", "population: 40", "population: 8", "generations: 30", "generations: 6", "cases: 300", "cases: 20", "finalists: 8", "finalists: 4")
-	p.edit("d/tournament.yaml", "cases: 300", "cases: 20")
-	pages := map[string]string{
-		"run": p.small()["run"].(string), "tournament": p.tournament("d/tournament.yaml"), "coevolution": p.tournament("d/coevolve.yaml"),
+	pages := map[string]string{"run": p.small()["run"].(string)}
+	shows := []window{{360, "light"}, {1400, "dark"}}
+	if all {
+		p.ok("init", "d", "--example", "dilemma")
+		p.edit("d/coevolve.yaml", "population: 40", "population: 8", "generations: 30", "generations: 6", "cases: 300", "cases: 20", "finalists: 8", "finalists: 4")
+		p.edit("d/tournament.yaml", "cases: 300", "cases: 20")
+		pages["tournament"], pages["coevolution"] = p.tournament("d/tournament.yaml"), p.tournament("d/coevolve.yaml")
+		shows = append(shows, window{360, "dark"}, window{1400, "light"})
 	}
 	b := newBrowser(t)
 	for name, id := range pages {
 		page := filepath.Join(p.dir, name+".html")
 		p.ok("report", id, "--output", "html", "--out", page)
 		grounds := map[any]bool{}
-		for _, width := range []int{360, 1400} {
-			for _, scheme := range []string{"light", "dark"} {
-				for _, fault := range b.show(page, width, scheme) {
-					t.Errorf("the page of a %s at %d px, %s: %s", name, width, scheme, fault)
-				}
-				grounds[b.value("getComputedStyle(document.body).backgroundColor")] = true
+		for _, w := range shows {
+			for _, fault := range b.show(page, w.width, w.scheme) {
+				t.Errorf("the page of a %s at %d px, %s: %s", name, w.width, w.scheme, fault)
 			}
+			grounds[b.value("getComputedStyle(document.body).backgroundColor")] = true
 		}
 		if len(grounds) != 2 {
 			t.Errorf("the page of a %s is on %v in light and dark", name, grounds)
 		}
 	}
+}
+
+// window is what a page is seen in: its width in pixels, and whether light or dark is
+// preferred.
+type window struct {
+	width  int
+	scheme string
 }
 
 func (p *place) tournament(spec string) string {
@@ -216,6 +226,7 @@ func (p *place) tournament(spec string) string {
 
 // The test above would see what it looks for.
 func TestBrowserSeesFaults(t *testing.T) {
+	t.Parallel()
 	b := newBrowser(t)
 	page := filepath.Join(t.TempDir(), "bad.html")
 	bad := `<!doctype html><div style="width:500px">wide</div><img src="http://example.invalid/x.png"><script>console.error("no"); undefined.x</script>`

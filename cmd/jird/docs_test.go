@@ -25,7 +25,7 @@ func TestDocs(t *testing.T) {
 		ran++
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			place := newPlace(t)
-			typed(t, t.TempDir(), script, "JIRD_HOME="+place.newHome("docs"))
+			typed(t, t.TempDir(), script, "JIRD_HOME="+place.home)
 		})
 	}
 	if ran == 0 {

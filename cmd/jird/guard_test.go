@@ -229,7 +229,7 @@ func TestRunPromotesThroughTheGuard(t *testing.T) {
 	p := newPlace(t)
 	guard := p.served("p/agent")
 	p.want(p.call("(place 42)"), "0")
-	run := p.command("run", "p/experiment.yaml", "--generations", "6", "--seed", "7", "--shadows", "8", "--output", "json")
+	run := p.command("run", "p/experiment.yaml", "--generations", "3", "--seed", "7", "--shadows", "8", "--output", "json")
 	var out bytes.Buffer
 	run.Stdout = &out
 	if err := run.Start(); err != nil {
@@ -247,6 +247,7 @@ func TestRunPromotesThroughTheGuard(t *testing.T) {
 			if answer, _, err := client.Call(t.Context(), "(place 42)", nil); err != nil {
 				t.Fatalf("call %d during the run: %s, %v", calls, answer, err)
 			}
+			time.Sleep(5 * time.Millisecond) // the run wants the processor too
 		}
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
@@ -148,7 +147,7 @@ func doctorCommand() *cli.Command {
 				add("isolation", fmt.Sprintf("%v, Landlock ABI %d", plan, m.Landlock), true)
 			}
 			if err == nil && planErr == nil {
-				took, err := experiments.ForkTime(c.Context, r, filepath.Join(c.String("home"), "cache"))
+				took, err := experiments.ForkTime(c.Context, r, c.String("home"))
 				if err != nil {
 					add("fork", err.Error(), false)
 				} else {

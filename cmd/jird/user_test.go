@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"jird/sandbox"
 )
@@ -17,6 +19,7 @@ func TestRunWithoutRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("not root: every other test of this package shows it")
 	}
+	t.Parallel()
 	if _, err := sandbox.FindRuntime(t.Context(), "auto"); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
@@ -31,12 +34,13 @@ func TestRunWithoutRoot(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "jird")
+	program, cache := filepath.Join(dir, "jird"), filepath.Join(dir, "cache")
 	copyFile(t, os.Args[0], program)
+	shareCompiled(t, filepath.Join(cache, "jird"))
 	jird := func(args ...string) []byte {
 		t.Helper()
 		c := exec.Command(program, args...)
-		c.Dir, c.Env = dir, []string{"PATH=" + os.Getenv("PATH"), asJird + "=1"}
+		c.Dir, c.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "XDG_CACHE_HOME=" + cache, asJird + "=1", noSleep}
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
 		out, err := c.Output()
 		if err != nil {
@@ -49,13 +53,41 @@ func TestRunWithoutRoot(t *testing.T) {
 		return out
 	}
 	jird("init", "p")
+	small(t, filepath.Join(dir, "p", "experiment.yaml"))
+	agent := filepath.Join(dir, "p", "agent", "agent.scm")
+	code, err := os.ReadFile(agent)
+	if err == nil { // nobody has compiled this yet
+		err = os.WriteFile(agent, fmt.Appendf(code, ";; %v\n", time.Now()), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	var r struct {
 		Evaluations int
 		Isolation   string
 	}
 	out := jird("run", "p/experiment.yaml", "--generations", "1", "--shadows", "4", "--output", "json")
-	if err := json.Unmarshal(out, &r); err != nil || r.Evaluations < 100 || r.Isolation != "full" {
+	if err := json.Unmarshal(out, &r); err != nil || r.Evaluations < 20 || r.Isolation != "full" {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// shareCompiled puts what this user has compiled into a cache that anybody may write.
+func shareCompiled(t *testing.T, cache string) {
+	t.Helper()
+	err := os.MkdirAll(cache, 0o777)
+	if err == nil {
+		err = os.Chmod(cache, 0o777)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := filepath.Glob(filepath.Join(sandbox.Cache(t.TempDir()), "*.o1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range objects {
+		copyFile(t, object, filepath.Join(cache, filepath.Base(object)))
 	}
 }
 

@@ -47,7 +47,7 @@ func TestCalibration(t *testing.T) {
 		}
 		return all
 	}
-	const tries = 60
+	const tries = 40
 	for name, one := range map[string]func(a, b []float64) Contrast{"paired": Paired, "unpaired": Unpaired} {
 		found, held := 0, 0
 		for range tries {

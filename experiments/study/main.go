@@ -5,11 +5,9 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"jird/experiments"
 	"jird/sandbox"
@@ -23,9 +21,6 @@ type options struct {
 	controls    int
 	variant     string
 }
-
-// cache holds compiled code for all runs.
-var cache string
 
 func main() {
 	sandbox.Stage()
@@ -43,10 +38,6 @@ func main() {
 }
 
 func studies(o options, names []string) (err error) {
-	if cache, err = os.MkdirTemp("", "jird-study-cache-"); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(cache)) }()
 	if len(names) == 0 {
 		names = []string{"packer", "sortnet", "sixteen", "duel", "dilemma"}
 	}
@@ -65,17 +56,14 @@ func studies(o options, names []string) (err error) {
 	return nil
 }
 
-// withLab opens a state folder that starts empty but for compiled code: a run must
-// not begin from the winner of another.
+// withLab opens a state folder that starts empty: a run must not begin from the winner
+// of another.
 func withLab(f func(*experiments.Lab) error) error {
 	home, err := os.MkdirTemp("", "jird-study-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(home)
-	if err := os.Symlink(cache, filepath.Join(home, "cache")); err != nil {
-		return err
-	}
 	lab, err := experiments.OpenLab(home, func(string, ...any) {})
 	if err != nil {
 		return err

@@ -22,17 +22,9 @@ import (
 	"jird/snapshots/sexpr"
 )
 
-var cacheDir string
-
 func TestMain(m *testing.M) {
 	sandbox.Stage()
-	dir, err := os.MkdirTemp("", "jird-objects-")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
 	status := m.Run()
-	os.RemoveAll(dir)
 	if status == 0 {
 		if err := goleak.Find(goleak.IgnoreTopFunction("jird/sandbox.init.func1.1")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -208,7 +200,16 @@ type world struct {
 	said  strings.Builder
 }
 
+// newWorld is a world whose test runs beside others.
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
+	return newWorldAlone(t)
+}
+
+func newWorldAlone(t testing.TB) *world {
 	t.Helper()
 	r, err := sandbox.FindRuntime(context.Background(), "auto")
 	if err != nil {
@@ -229,7 +230,7 @@ func newWorld(t testing.TB) *world {
 		Code: codeOf(vault),
 		Line: supervise.Config{Sandbox: sandbox.Options{
 			Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: 20 * time.Second,
-			Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
+			Compiler: &sandbox.Compiler{Runtime: r, Cache: sandbox.Cache(t.TempDir()), Level: isolation.Full},
 		}},
 		Say: func(format string, args ...any) {
 			w.mu.Lock()

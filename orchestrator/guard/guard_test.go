@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,6 +160,13 @@ func TestFrozenProcess(t *testing.T) {
 	w.want(w.call(g, "(get)"), "5")
 }
 
+// favour lets a process go before all others: where
+// others want the processor too it would not come to use it up. Only root may.
+func favour(pid int) {
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, -20)
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte("-20"), 0)
+}
+
 // A process that computes while nobody calls is replaced, as is one that has grown over
 // the limit.
 func TestRestlessAndGrownProcesses(t *testing.T) {
@@ -168,6 +176,7 @@ func TestRestlessAndGrownProcesses(t *testing.T) {
 	w.want(w.call(g, "(add 5)"), "5")
 	for request, says := range map[string]string{"(haunt)": "of a processor while nothing was asked", "(grow 3000000)": "bytes of memory, over the limit"} {
 		pid := g.Status().Live.PID
+		favour(pid)
 		w.want(w.call(g, request), "ok")
 		for deadline := time.Now().Add(time.Minute); g.Status().Live.PID == pid; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -197,31 +206,50 @@ func TestHangingCalls(t *testing.T) {
 	w.want(w.call(g, "(get)"), "5")
 }
 
+// While one call hangs, as many others wait as may; more are refused at once, and those
+// that waited too long are told so.
 func TestQueueIsBounded(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Queue = 2
 	g := w.open()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	full, late := 0, 0
-	for range 8 {
-		wg.Go(func() {
-			_, err := g.Call(context.Background(), Request{Datum: datum(t, "(hang)"), Deadline: 500 * time.Millisecond})
-			mu.Lock()
-			defer mu.Unlock()
-			if errors.Is(err, ErrQueueFull) {
-				full++
-			} else if errors.Is(err, ErrDeadline) {
-				late++
-			}
-		})
-		time.Sleep(5 * time.Millisecond)
+	call := func(src string, deadline time.Duration) error {
+		_, err := g.Call(context.Background(), Request{Datum: datum(t, src), Deadline: deadline})
+		return err
 	}
-	wg.Wait()
-	if full == 0 || late == 0 || full+late != 8 {
+	hung := make(chan error, 1)
+	go func() { hung <- call("(hang)", 3*time.Second) }()
+	for g.ahead.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	const more = 8
+	others := make(chan error, more)
+	for range more {
+		go func() { others <- call("(get)", 500*time.Millisecond) }()
+	}
+	full, late := 0, 0
+	for range more {
+		switch err := <-others; {
+		case errors.Is(err, ErrQueueFull):
+			full++
+		case errors.Is(err, ErrDeadline):
+			late++
+		default:
+			t.Errorf("a call behind one that hangs: %v", err)
+		}
+	}
+	// The core may have one in hand besides those in its queue.
+	if full == 0 || late == 0 || late > w.cfg.Queue+1 {
 		t.Errorf("%d refused, %d late", full, late)
 	}
-	w.want(w.call(g, "(get)"), "0")
+	if err := <-hung; !errors.Is(err, ErrDeadline) {
+		t.Errorf("the call that hangs: %v", err)
+	}
+	got := w.call(g, "(get)")
+	for deadline := time.Now().Add(30 * time.Second); strings.Contains(got, ErrQueueFull.Error()) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // the calls that were given up may still stand in the queue
+		got = w.call(g, "(get)")
+	}
+	w.want(got, "0")
 }
 
 // A journal that fails: nothing is acknowledged that is not there, and nothing

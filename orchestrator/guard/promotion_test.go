@@ -214,7 +214,7 @@ func TestCanaryVetoes(t *testing.T) {
 		"dies in the mirror":  {broken("((get) (memory-ref 'count 0))", "((get) (exit 3))"), "ended the candidate's process", []Step{{0, 30, time.Minute}}},
 		"invariant":           {code("two") + "(define (agent-invariant) (< (memory-ref 'count 0) 0))", "invariant does not hold", []Step{{0, 5, time.Minute}}},
 		"invariant raises":    {code("two") + "(define (agent-invariant) (car 5))", "invariant does not hold", []Step{{50, 5, time.Minute}}},
-		"slow":                {broken("  (case (car request)", "  (let loop ((i 0)) (if (< i 30000000) (loop (+ i 1))))\n  (case (car request)"), "median call took", []Step{{50, 30, time.Minute}}},
+		"slow":                {broken("  (case (car request)", "  (let loop ((i 0)) (if (< i 10000000) (loop (+ i 1))))\n  (case (car request)"), "median call took", []Step{{50, 30, time.Minute}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	simulations  = flag.Int("simulations", 100, "simulated promotions of each kind")
+	simulations  = flag.Int("simulations", 30, "simulated promotions of each kind")
 	alternatives = flag.Bool("alternatives", false, "print the tests that were not chosen as well")
 )
 
@@ -178,7 +178,7 @@ func TestFewCases(t *testing.T) {
 	}
 	m := kinds(t)
 	for _, kind := range []string{"A/A", "exchanged"} {
-		r := simulate(few, m[kind], 200)
+		r := simulate(few, m[kind], 100)
 		if lowerBound(r.ends[Better], r.n) > 0.05 {
 			t.Errorf("%s: %d of %d promoted at alpha 0.05", kind, r.ends[Better], r.n)
 		}

@@ -21,18 +21,9 @@ import (
 	"jird/snapshots"
 )
 
-var cacheDir string
-
 func TestMain(m *testing.M) {
 	sandbox.Stage()
-	dir, err := os.MkdirTemp("", "jird-objects-")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
+	os.Exit(m.Run())
 }
 
 const agentCode = `
@@ -109,7 +100,7 @@ func newPlace(t testing.TB, change ...func(*guard.Config)) *place {
 		Agent: "a", Vault: p.vault, Store: p.store, Code: p.code, Canary: guard.Canary{Steps: []guard.Step{}}, Say: t.Logf,
 		Line: supervise.Config{Sandbox: sandbox.Options{
 			Runtime: r, Policy: isolation.Policy{Level: isolation.Full, Heap: 32 << 20}, Wall: 20 * time.Second,
-			Compiler: &sandbox.Compiler{Runtime: r, Cache: cacheDir, Level: isolation.Full},
+			Compiler: &sandbox.Compiler{Runtime: r, Cache: sandbox.Cache(t.TempDir()), Level: isolation.Full},
 		}},
 	}
 	for _, c := range change {

@@ -135,6 +135,7 @@ func run(t testing.TB, cfg Config, from *State, known map[string]population.Outc
 }
 
 func TestResumeIsExact(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"tournament", "lexicase", "epsilon-lexicase"} {
 		cfg := config(t)
 		cfg.Selection.Kind = kind
@@ -157,6 +158,7 @@ func TestResumeIsExact(t *testing.T) {
 }
 
 func TestSearchBeatsRandom(t *testing.T) {
+	t.Parallel()
 	var search, random float64
 	for seed := range uint64(5) {
 		cfg := config(t)

@@ -21,6 +21,14 @@ var rounds = func() int {
 	return max(n, 1)
 }()
 
+// stride is how many steps there are to each that is tried.
+func stride() int {
+	if rounds > 1 {
+		return 1
+	}
+	return 3
+}
+
 // seeded returns a source of randomness and says how to have it again.
 func seeded(t testing.TB) (uint64, *rand.Rand) {
 	t.Helper()
@@ -235,9 +243,10 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // The power goes off at every step of a life; what was not synced survives in many
 // ways; the machine comes up, and may lose power at every step of the recovery too.
 func TestPowerLossAtEveryStep(t *testing.T) {
+	t.Parallel()
 	seed, _ := seeded(t)
 	bubble(t, func(t *testing.T) {
-		for at := 0; ; at++ {
+		for at := int(seed % uint64(stride())); ; at += stride() {
 			d, h := newDisk(), newHistory()
 			d.fault = powerCut(at)
 			err := work(d, h, Options{}, rand.New(rand.NewPCG(seed, 1)))
@@ -259,7 +268,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 			for i, pick := range picks {
 				after := d.crash(pick)
 				h.clone().check(t, after.crash(allLost), h.acked)
-				if rounds > 1 || i == at%len(picks) {
+				if rounds > 1 || i == at/stride()%(4*len(picks)) {
 					recoverAgain(t, after, h, rng)
 				}
 				h.clone().goOn(t, after, rng)
@@ -288,6 +297,7 @@ func recoverAgain(t *testing.T, d *disk, h *history, rng *rand.Rand) {
 // The process is killed and the machine runs on: the page cache shows more than is
 // on the medium. What the next process shows must survive a loss of power.
 func TestKilledThenPowerLoss(t *testing.T) {
+	t.Parallel()
 	seed, _ := seeded(t)
 	bubble(t, func(t *testing.T) {
 		for at := 0; ; at++ {
@@ -306,6 +316,7 @@ func TestKilledThenPowerLoss(t *testing.T) {
 // In mode Batch a crash takes at most the newest 100 acknowledged records and none
 // that is older than a second.
 func TestPowerLossInBatchMode(t *testing.T) {
+	t.Parallel()
 	seed, _ := seeded(t)
 	bubble(t, func(t *testing.T) {
 		for at := 0; ; at++ {
@@ -359,10 +370,11 @@ func batchLife(d *disk, h *history, rng *rand.Rand) error {
 // journal does, and a new handle finds all that was promised, before and after a
 // loss of power.
 func TestFaultAtEveryStep(t *testing.T) {
+	t.Parallel()
 	seed, _ := seeded(t)
 	for _, kind := range []error{errShort, errors.New("input/output error")} {
 		bubble(t, func(t *testing.T) {
-			for at := 0; ; at++ {
+			for at := int(seed % uint64(stride())); ; at += stride() {
 				d, h := newDisk(), newHistory()
 				steps := 0
 				d.fault = func(step int, _, _ string) error {

@@ -130,6 +130,7 @@ func (h *history) right(t *testing.T, rec Record, err error) {
 // A flipped bit in any byte of any file is noticed, or costs nothing. After a crash
 // it may pass for a torn write in the last group, and only there.
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	seed, rng := seeded(t)
 	for _, closed := range []bool{true, false} {
 		d, h, before := lived(t, seed, closed)
@@ -137,7 +138,7 @@ func TestFlippedBits(t *testing.T) {
 		noticed, harmless, torn := 0, 0, 0
 		for _, name := range files(t, d) {
 			size := len(d.names[name].now().data)
-			for at := rng.IntN(5); at < size; at += 1 + rng.IntN(10)/rounds {
+			for at := rng.IntN(5); at < size; at += 1 + rng.IntN(30)/rounds {
 				bit := byte(1) << rng.IntN(8)
 				after := d.damaged(name, func(b []byte) []byte { b[at] ^= bit; return b })
 				r := h.read(t, after)
