@@ -104,7 +104,7 @@ func OpenWith(dir string, o Options) (*Vault, error) {
 	// On source text the fastest level stores 7 % more bytes than the default one, in less
 	// than a third of the time.
 	cores := runtime.GOMAXPROCS(0)
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(cores), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(chunkSize))
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(cores), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(chunkSize), zstd.WithEncoderCRC(false))
 	if err != nil {
 		return nil, err
 	}
