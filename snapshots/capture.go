@@ -60,6 +60,7 @@ func (v *Vault) capture(name, dir string, parents []ID, verify bool) (ID, error)
 	}
 	defer end()
 	c := capture{batch: v.newBatch(), root: root, dir: dir, next: folderIndex{Began: began}}
+	defer c.batch.close()
 	if !verify {
 		c.last = v.lastCapture(dir, name)
 	}
@@ -118,7 +119,8 @@ func (c *capture) readFiles() ([]entry, error) {
 	return files, g.Wait()
 }
 
-// buffers are of one chunk each.
+// buffers are of one chunk each. To make a new one for each chunk costs a tenth of the time
+// that it takes to compress it.
 var buffers = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
 
 func (c *capture) readFile(e *entry) error {

@@ -101,6 +101,7 @@ func (v *Vault) copyManifest(second *Vault, rel string, chunksOf func([]byte) ([
 		return fmt.Errorf("%s: %w", v.path(rel), err)
 	}
 	b := second.newBatch()
+	defer b.close()
 	for _, hash := range chunks {
 		if has, err := b.has(hash); err != nil {
 			return err

@@ -40,6 +40,7 @@ func (v *Vault) putCheckpoint(c Checkpoint) (string, error) {
 		return "", err
 	}
 	b := v.newBatch()
+	defer b.close()
 	for _, p := range c.Parts {
 		part := checkpointPart{name: p.Name}
 		for _, piece := range p.Pieces {

@@ -42,6 +42,7 @@ func (v *Vault) store(r io.Reader) (*Imported, error) {
 		known[id] = true
 	}
 	b := v.newBatch()
+	defer b.close()
 	a, err := v.readArchive(r, func(plain []byte) error { _, err := b.put(plain); return err })
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"jird/snapshots/disk"
 )
 
 // begin keeps KeepCheckpoints and Prune out while chunks are written that no manifest
@@ -57,20 +59,34 @@ func (v *Vault) makeDir(dir string) error {
 // crash leaves the old file or the new. The name is durable when its folder has
 // been synced.
 func (v *Vault) replace(path string, data []byte) error {
+	t, err := v.writeTemp(path, data, true)
+	if err != nil {
+		return err
+	}
+	return v.place(t)
+}
+
+// temp is a file that is written and has not got its name.
+type temp struct{ name, path string }
+
+func (v *Vault) writeTemp(path string, data []byte, sync bool) (temp, error) {
 	f, err := v.fs.CreateTemp(filepath.Dir(path))
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return temp{}, fmt.Errorf("writing %s: %w", path, err)
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && sync {
 		err = v.synced(f.Sync())
 	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = v.fs.Rename(f.Name(), path)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return temp{}, errors.Join(fmt.Errorf("writing %s: %w", path, err), v.fs.Remove(f.Name()))
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing %s: %w", path, err), v.fs.Remove(f.Name()))
+	return temp{f.Name(), path}, nil
+}
+
+func (v *Vault) place(t temp) error {
+	if err := v.fs.Rename(t.name, t.path); err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", t.path, err), v.fs.Remove(t.name))
 	}
 	return nil
 }
@@ -85,13 +101,47 @@ func (v *Vault) write(path string, data []byte) error {
 
 // batch is the chunks of one manifest on their way to the disk. They may be put by
 // several goroutines at once, and it is sealed by one when they are done.
+//
+// The first few chunks are synced each: a small batch must not wait for all that others
+// have written to the disk. If there are more, the rest is synced in groups.
 type batch struct {
 	vault *Vault
 	mu    sync.Mutex
 	dirs  map[string]bool // whose names must be synced; they exist
+	taken map[string]bool // hashes of the chunks that were put, or are being put
+	few   int             // chunks that are still to be synced each
+	group disk.Group      // nil until few is 0
+	temps []temp          // of the group, not synced
+
+	settling sync.Mutex // an error of the group's Sync must reach who waits for it
 }
 
-func (v *Vault) newBatch() *batch { return &batch{vault: v, dirs: map[string]bool{}} }
+func (v *Vault) newBatch() *batch {
+	return &batch{vault: v, dirs: map[string]bool{}, taken: map[string]bool{}, few: v.few}
+}
+
+// close takes away what was put since the last seal.
+func (b *batch) close() error {
+	var err error
+	for _, t := range b.temps {
+		err = errors.Join(err, b.vault.fs.Remove(t.name))
+	}
+	if b.group != nil {
+		err = errors.Join(err, b.group.Close())
+	}
+	return err
+}
+
+// take says whether a chunk has not been put in this batch before.
+func (b *batch) take(hash string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken[hash] {
+		return false
+	}
+	b.taken[hash] = true
+	return true
+}
 
 func (b *batch) noted(dir string) bool {
 	b.mu.Lock()
@@ -109,7 +159,13 @@ func (b *batch) note(dir string) {
 // must not lean on a chunk that has rotted.
 func (b *batch) has(hash string) (bool, error) {
 	path := b.vault.chunkPath(hash)
-	_, err := b.vault.chunk(hash)
+	_, err := b.vault.fs.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		_, err = b.vault.chunk(hash)
+	}
 	var damage *DamageError
 	switch {
 	case err == nil:
@@ -125,6 +181,9 @@ func (b *batch) has(hash string) (bool, error) {
 // put stores a chunk unless it is there. It is durable after seal.
 func (b *batch) put(plain []byte) (string, error) {
 	hash := hashOf(plain)
+	if !b.take(hash) {
+		return hash, nil
+	}
 	has, err := b.has(hash)
 	if has || err != nil {
 		return hash, err
@@ -136,12 +195,76 @@ func (b *batch) put(plain []byte) (string, error) {
 		}
 		b.note(dir)
 	}
-	return hash, b.vault.replace(path, b.vault.encoder.EncodeAll(plain, nil))
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	return hash, b.write(path, b.vault.encoder.EncodeAll(plain, (*buffer)[:0]))
 }
 
-// seal writes the manifest after all that it names is durable, also what was
-// there before: another process may have been killed before it could sync.
-func (b *batch) seal(path string, manifest []byte) error {
+func (b *batch) write(path string, data []byte) error {
+	grouped, err := b.grouped()
+	if err != nil {
+		return err
+	}
+	if !grouped {
+		return b.vault.replace(path, data)
+	}
+	t, err := b.vault.writeTemp(path, data, false)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.temps = append(b.temps, t)
+	full := len(b.temps) >= b.vault.many
+	b.mu.Unlock()
+	if full {
+		return b.settle()
+	}
+	return nil
+}
+
+// grouped says whether the next chunk is of the group, which it begins.
+func (b *batch) grouped() (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.few > 0 {
+		b.few--
+		return false, nil
+	}
+	var err error
+	if b.group == nil {
+		b.group, err = b.vault.fs.Group(b.vault.path("chunks"))
+	}
+	return true, err
+}
+
+// settle makes the chunks that have been written since it was last called durable, and
+// then gives them their names.
+func (b *batch) settle() error {
+	b.settling.Lock()
+	defer b.settling.Unlock()
+	b.mu.Lock()
+	temps := b.temps
+	b.temps = nil
+	b.mu.Unlock()
+	if len(temps) == 0 {
+		return nil
+	}
+	err := b.vault.synced(b.group.Sync())
+	for _, t := range temps {
+		if err == nil {
+			err = b.vault.place(t)
+		} else {
+			err = errors.Join(err, b.vault.fs.Remove(t.name))
+		}
+	}
+	return err
+}
+
+// syncNames makes the names of all chunks durable that were put or found.
+func (b *batch) syncNames() error {
+	if b.group != nil {
+		return b.vault.synced(b.group.Sync())
+	}
 	if len(b.dirs) > 0 {
 		b.dirs[b.vault.path("chunks")] = true
 	}
@@ -149,6 +272,18 @@ func (b *batch) seal(path string, manifest []byte) error {
 		if err := b.vault.syncDir(dir); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// seal writes the manifest after all that it names is durable, also what was
+// there before: another process may have been killed before it could sync.
+func (b *batch) seal(path string, manifest []byte) error {
+	if err := b.settle(); err != nil {
+		return err
+	}
+	if err := b.syncNames(); err != nil {
+		return err
 	}
 	stored, err := b.vault.fs.ReadFile(path)
 	switch {

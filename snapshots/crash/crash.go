@@ -6,7 +6,8 @@
 // name in a folder that was not synced points to any one of the files it has
 // pointed to since, independently of all other names. A sync that failed has
 // done nothing, and a later one of the same file succeeds and does nothing
-// either.
+// either. A group's sync does nothing for the bytes of files that were made before the
+// group began, nor for anything outside of its folder.
 package crash
 
 import (
@@ -25,7 +26,7 @@ import (
 
 // Step is one call that the disk was asked for.
 type Step struct {
-	Kind string // read, readdir, stat, mkdir, create, write, sync, close, rename, remove, syncdir, lock
+	Kind string // read, readdir, stat, mkdir, create, write, sync, close, rename, remove, syncdir, group, syncfs, lock
 	Path string // for rename, the new name
 }
 
@@ -55,6 +56,7 @@ type Disk struct {
 type node struct {
 	data, synced []byte
 	lost         bool             // a sync failed
+	made         int              // the number of the file
 	names        map[string]*node // of a folder; nil for a file
 	durable      map[string]*node
 	changes      []change // since the last sync of the folder
@@ -209,7 +211,7 @@ func (d *Disk) CreateTemp(dir string) (disk.File, error) {
 		return nil, err
 	}
 	d.temps++
-	f := &file{d, &node{}, filepath.Join(dir, fmt.Sprint(disk.TempPrefix, d.temps))}
+	f := &file{d, &node{made: d.temps}, filepath.Join(dir, fmt.Sprint(disk.TempPrefix, d.temps))}
 	return f, d.set(f.name, f.node)
 }
 
@@ -254,13 +256,75 @@ func (d *Disk) SyncDir(name string) error {
 	if err != nil {
 		return err
 	}
+	n.syncNames()
+	return nil
+}
+
+func (n *node) syncNames() {
 	n.durable = map[string]*node{}
 	for name, to := range n.names {
 		n.durable[name] = to
 	}
 	n.changes = nil
-	return nil
 }
+
+// sync makes the bytes of a file durable, or loses them.
+func (n *node) sync(failed bool) {
+	if failed {
+		n.lost = true
+	} else if !n.lost {
+		n.synced = bytes.Clone(n.data)
+	}
+}
+
+// Group implements disk.FS.
+func (d *Disk) Group(dir string) (disk.Group, error) {
+	end, _, err := d.step("group", dir)
+	defer end()
+	if err != nil {
+		return nil, err
+	}
+	return &group{d, dir, d.temps}, nil
+}
+
+type group struct {
+	disk  *Disk
+	dir   string
+	after int // the last file that is not of the group
+}
+
+// Sync implements disk.Group.
+func (g *group) Sync() error {
+	end, done, err := g.disk.step("syncfs", g.dir)
+	defer end()
+	if done && err == nil {
+		return nil
+	}
+	n, missing := g.disk.at(g.dir)
+	if missing != nil {
+		return missing
+	}
+	g.sync(n, err != nil)
+	return err
+}
+
+func (g *group) sync(n *node, failed bool) {
+	if n.names == nil {
+		if n.made > g.after && !bytes.Equal(n.synced, n.data) {
+			n.sync(failed)
+		}
+		return
+	}
+	for _, below := range n.names {
+		g.sync(below, failed)
+	}
+	if !failed {
+		n.syncNames()
+	}
+}
+
+// Close implements disk.Group.
+func (g *group) Close() error { return nil }
 
 // Lock implements disk.FS.
 func (d *Disk) Lock(name string, shared bool) (func() error, error) {
@@ -312,11 +376,8 @@ func (f *file) Write(b []byte) (int, error) {
 func (f *file) Sync() error {
 	end, done, err := f.disk.step("sync", f.name)
 	defer end()
-	if err != nil {
-		f.node.lost = true
-	}
-	if !done && !f.node.lost {
-		f.node.synced = bytes.Clone(f.node.data)
+	if err != nil || !done {
+		f.node.sync(err != nil)
 	}
 	return err
 }
@@ -347,7 +408,7 @@ func (n *node) clone(seen map[*node]*node) *node {
 	if c := seen[n]; c != nil {
 		return c
 	}
-	c := &node{data: slices.Clip(n.data), synced: n.synced, lost: n.lost}
+	c := &node{data: slices.Clip(n.data), synced: n.synced, lost: n.lost, made: n.made}
 	seen[n] = c
 	if n.names == nil {
 		return c

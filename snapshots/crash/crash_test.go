@@ -91,6 +91,45 @@ func TestAFailedSyncIsNotMadeGoodByAnother(t *testing.T) {
 	}
 }
 
+// A group's sync is for the bytes of its own files and for all names, and a failed one
+// loses what it was for.
+func TestGroupsSyncWhatWasMadeInThem(t *testing.T) {
+	group := func(before, fails bool) map[string]int {
+		return outcomes(t, func(d *Disk) error {
+			if before {
+				if err := put(d, "ab", false, false); err != nil {
+					return err
+				}
+			}
+			g, err := d.Group("/d")
+			if err != nil {
+				return err
+			}
+			if !before {
+				if err := put(d, "ab", false, false); err != nil {
+					return err
+				}
+			}
+			if fails {
+				d.Refuse = func(int, Step) error { return errors.New("no") }
+				if g.Sync() == nil {
+					t.Error("the sync did not fail")
+				}
+				d.Refuse = nil
+			}
+			return errors.Join(g.Sync(), g.Close())
+		})
+	}
+	if got := group(false, false); len(got) != 1 || got["ab"] == 0 {
+		t.Errorf("synced: %v", got)
+	}
+	for _, got := range []map[string]int{group(true, false), group(false, true)} {
+		if got["none"] > 0 || got["ab"] == 0 || got[""] == 0 || got["\x00\x00"] == 0 {
+			t.Errorf("made before the group, or failed: %v", got)
+		}
+	}
+}
+
 func TestLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := New()

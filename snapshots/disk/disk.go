@@ -11,13 +11,16 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // FS is a file system. Its methods may be called at once. Errors wrap
 // fs.ErrNotExist and fs.ErrExist where they apply.
 //
 // Nothing is durable by itself: a file's bytes are after File.Sync, and that a
-// name is there, gone or points to another file is after SyncDir of its folder.
+// name is there, gone or points to another file is after SyncDir of its folder;
+// both are after Group.Sync of a folder above.
 type FS interface {
 	// ReadFile returns all bytes of a file.
 	ReadFile(name string) ([]byte, error)
@@ -37,6 +40,8 @@ type FS interface {
 	Remove(name string) error
 	// SyncDir returns when the names in a folder are durable.
 	SyncDir(name string) error
+	// Group begins a group of files in a folder and below.
+	Group(dir string) (Group, error)
 	// Lock waits until it holds the lock of a name, alone or with others that
 	// share it. It holds between processes and between goroutines, and ends with
 	// the process.
@@ -57,6 +62,18 @@ type File interface {
 	// Sync returns when all bytes written are durable. After an error they may
 	// be lost although a second Sync succeeds, so there must be none: see Rebello
 	// et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
+	Sync() error
+	Close() error
+}
+
+// Group is all files that are made in a folder and below between its beginning and its
+// Close.
+type Group interface {
+	// Sync returns when all bytes that had been written to the group's files are durable,
+	// and all names in the folder and below. It costs less than to sync many files each,
+	// but it waits for what everybody else has written to the same disk too. After an error
+	// any file of the group may be lost, as after that of File.Sync; of two calls at
+	// once one may get the error of both.
 	Sync() error
 	Close() error
 }
@@ -118,6 +135,23 @@ func (OS) SyncDir(name string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Group implements FS by syncfs(2). It tells of each error that came up since the
+// folder was opened (Linux 5.8; before, of none), so it is opened first.
+func (OS) Group(dir string) (Group, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return group{d}, nil
+}
+
+type group struct{ *os.File }
+
+// Sync implements Group.
+func (g group) Sync() error {
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(g.Fd())))
 }
 
 // Lock implements FS by flock(2), whose locks belong to the open file.
