@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"jird/snapshots/wal"
 )
@@ -26,6 +28,36 @@ func (l *Lab) Agents() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Served are those of some agents that have a guard now, or if none has, those that ever
+// had one.
+func (l *Lab) Served(names []string) (served []string) {
+	for _, test := range []func(string) bool{l.guarded, l.wasServed} {
+		for _, name := range names {
+			if test(name) {
+				served = append(served, name)
+			}
+		}
+		if len(served) > 0 {
+			break
+		}
+	}
+	return served
+}
+
+// guarded says whether a guard answers for an agent.
+func (l *Lab) guarded(name string) bool {
+	socket := l.holder(name).Socket
+	if socket == "" {
+		return false
+	}
+	c, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 // JournalReport is what a reading of a whole journal found.

@@ -24,7 +24,7 @@ func TestPageShowsEveryKey(t *testing.T) {
 	}
 	d := defaults()
 	d.Search.Generations, d.Search.Budget, d.Search.Evaluations = s.Search.Generations, s.Search.Budget, s.Search.Evaluations // what ends a search has none
-	d.Search.Stagnation, d.Search.Target = s.Search.Stagnation, s.Search.Target
+	d.Search.Steps, d.Search.Stagnation, d.Search.Target = s.Search.Steps, s.Search.Stagnation, s.Search.Target
 	for name, pair := range map[string][2]any{
 		"search": {s.Search, d.Search}, "limits": {s.Limits, d.Limits}, "promotion": {[3]float64{s.Alpha, s.Effect, s.Power}, [3]float64{d.Alpha, d.Effect, d.Power}},
 		"max-depth, max-size": {[2]int{s.Grammar.MaxDepth, s.Grammar.MaxSize}, [2]int{d.Grammar.MaxDepth, d.Grammar.MaxSize}},

@@ -93,7 +93,7 @@ func guardOptions(c *cli.Context) (o experiments.GuardOptions, err error) {
 }
 
 func agentFlag() cli.Flag {
-	return &cli.StringFlag{Name: "agent", Usage: "the agent's name (default: the only one there is)"}
+	return &cli.StringFlag{Name: "agent", Usage: "the agent's name (default: the only one that is or was served, or that there is)"}
 }
 
 // agentName is what --agent says, or the only agent of the state folder.
@@ -104,6 +104,9 @@ func agentName(c *cli.Context, lab *experiments.Lab) (string, error) {
 	names, err := lab.Agents()
 	if err != nil {
 		return "", err
+	}
+	if served := lab.Served(names); len(served) > 0 {
+		names = served
 	}
 	if len(names) != 1 {
 		return "", usageError{fmt.Sprintf("there are %d agents (%s): name one with --agent", len(names), strings.Join(names, ", "))}

@@ -114,17 +114,19 @@ func decision(promoted *bool) string {
 	return "kept"
 }
 
+// finding is something that doctor looked at.
+type finding struct {
+	What string `json:"what"`
+	Here string `json:"here"`
+	OK   bool   `json:"ok"`
+}
+
 func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "tell what this machine has and can isolate", Flags: outputFlags(),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c); err != nil {
 				return err
-			}
-			type finding struct {
-				What string `json:"what"`
-				Here string `json:"here"`
-				OK   bool   `json:"ok"`
 			}
 			var all []finding
 			add := func(what, here string, ok bool) { all = append(all, finding{what, here, ok}) }
@@ -174,24 +176,30 @@ func versionCommand() *cli.Command {
 				return err
 			}
 			v := version()
-			return emit(c, v, []table{{[]string{"version", "go", "commit"}, [][]string{{v["version"], v["go"], v["commit"]}}}})
+			return emit(c, v, []table{{[]string{"version", "go", "commit"}, [][]string{{v.Version, v.Go, v.Commit}}}})
 		},
 	}
 }
 
-// version says which build this is.
-func version() map[string]string {
-	v := map[string]string{"version": "devel", "go": "", "commit": ""}
+// build says which jird this is.
+type build struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	Commit  string `json:"commit"` // or empty
+}
+
+func version() build {
+	v := build{Version: "devel"}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		v["version"], v["go"] = info.Main.Version, info.GoVersion
+		v.Version, v.Go = info.Main.Version, info.GoVersion
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				v["commit"] = s.Value
+				v.Commit = s.Value
 			}
 		}
 	}
 	if stamped != "" {
-		v["version"] = stamped
+		v.Version = stamped
 	}
 	return v
 }

@@ -103,7 +103,7 @@ func documentOf(c *cli.Context, lab *experiments.Lab) (doc document, table func(
 // thisJird names the program that makes a report: version, and commit if it is known.
 func thisJird() string {
 	v := version()
-	return strings.TrimSpace(v["version"] + " " + v["commit"])
+	return strings.TrimSpace(v.Version + " " + v.Commit)
 }
 
 // assertChecks are assertions as tests; the error is that of one that cannot be read.

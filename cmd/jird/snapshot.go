@@ -37,13 +37,45 @@ func snapshotCommand() *cli.Command {
 				if err := lab.Vault.Restore(id, c.Args().Get(1)); err != nil {
 					return err
 				}
-				return emit(c, map[string]string{"snapshot": string(id), "folder": c.Args().Get(1)},
+				return emit(c, restored{id, c.Args().Get(1)},
 					[]table{{[]string{"snapshot", "folder"}, [][]string{{string(id), c.Args().Get(1)}}}})
 			}),
 			exportCommand(), importCommand(), pruneCommand(),
 		},
 	}
 }
+
+// What the commands of snapshot answer, as JSON.
+type (
+	restored struct {
+		Snapshot snapshots.ID `json:"snapshot"`
+		Folder   string       `json:"folder"`
+	}
+	created struct {
+		Snapshot snapshots.ID `json:"snapshot"`
+	}
+	listed struct {
+		Snapshot snapshots.ID `json:"snapshot"`
+		Name     string       `json:"name"` // of the agent
+		Refs     []string     `json:"refs"` // that point to it
+	}
+	contents struct {
+		Snapshot snapshots.ID   `json:"snapshot"`
+		Name     string         `json:"name"` // of the agent
+		Parents  []snapshots.ID `json:"parents"`
+		Files    []shownFile    `json:"files"`
+	}
+	shownFile struct {
+		Path       string `json:"path"`
+		Bytes      int    `json:"bytes"`
+		Executable bool   `json:"executable"`
+	}
+	checked struct {
+		Snapshots int `json:"snapshots"`
+		Damaged   int `json:"damaged"`
+		Unused    int `json:"unused_chunks"`
+	}
+)
 
 func createCommand() *cli.Command {
 	return &cli.Command{
@@ -66,7 +98,7 @@ func createSnapshot(c *cli.Context, lab *experiments.Lab, name, dir string) erro
 	if live, err := lab.Vault.Ref(name + "/live"); err == nil && live == id {
 		say("%s/live is now %.12s", name, id)
 	}
-	return emit(c, map[string]string{"snapshot": string(id)}, []table{{[]string{"snapshot"}, [][]string{{string(id)}}}})
+	return emit(c, created{id}, []table{{[]string{"snapshot"}, [][]string{{string(id)}}}})
 }
 
 func listSnapshots(c *cli.Context, lab *experiments.Lab) error {
@@ -78,18 +110,13 @@ func listSnapshots(c *cli.Context, lab *experiments.Lab) error {
 	if err != nil {
 		return err
 	}
-	type item struct {
-		Snapshot snapshots.ID `json:"snapshot"`
-		Name     string       `json:"name"`
-		Refs     []string     `json:"refs"`
-	}
-	items, rows := []item{}, [][]string{}
+	items, rows := []listed{}, [][]string{}
 	for _, id := range ids {
 		name, err := lab.Vault.Name(id)
 		if err != nil {
 			return err
 		}
-		i := item{id, name, []string{}}
+		i := listed{id, name, []string{}}
 		for _, ref := range slices.Sorted(maps.Keys(refs)) {
 			if refs[ref] == id {
 				i.Refs = append(i.Refs, ref)
@@ -114,14 +141,9 @@ func showSnapshot(c *cli.Context, lab *experiments.Lab) error {
 	if err != nil {
 		return err
 	}
-	type file struct {
-		Path       string `json:"path"`
-		Bytes      int    `json:"bytes"`
-		Executable bool   `json:"executable"`
-	}
-	files, rows := []file{}, [][]string{}
+	files, rows := []shownFile{}, [][]string{}
 	for _, f := range image.Files {
-		files = append(files, file{f.Path, len(f.Data), f.Executable})
+		files = append(files, shownFile{f.Path, len(f.Data), f.Executable})
 		rows = append(rows, []string{fmt.Sprint(len(f.Data)), f.Path})
 	}
 	parents := append([]snapshots.ID{}, image.Parents...)
@@ -129,7 +151,7 @@ func showSnapshot(c *cli.Context, lab *experiments.Lab) error {
 	for _, parent := range parents {
 		lines = append(lines, "made from "+string(parent))
 	}
-	return emit(c, map[string]any{"snapshot": id, "name": image.Name, "parents": parents, "files": files}, []table{{[]string{"bytes", "file"}, rows}}, lines...)
+	return emit(c, contents{id, image.Name, parents, files}, []table{{[]string{"bytes", "file"}, rows}}, lines...)
 }
 
 func checkSnapshots(c *cli.Context, lab *experiments.Lab) error {
@@ -141,7 +163,7 @@ func checkSnapshots(c *cli.Context, lab *experiments.Lab) error {
 		say("%d chunks belong to no snapshot: what an interrupted capture left; they do no harm, and `jird snapshot prune` removes them", found.Unused)
 	}
 	damaged := len(found.Damage)
-	err := emit(c, map[string]int{"snapshots": found.Images, "damaged": damaged, "unused_chunks": found.Unused},
+	err := emit(c, checked{found.Images, damaged, found.Unused},
 		[]table{{[]string{"snapshots", "damaged", "unused chunks"}, [][]string{{fmt.Sprint(found.Images), fmt.Sprint(damaged), fmt.Sprint(found.Unused)}}}})
 	if err == nil && damaged > 0 {
 		return fmt.Errorf("the vault has %d damages: %w", damaged, found.Damage[0])
