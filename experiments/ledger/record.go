@@ -64,7 +64,7 @@ func (l *Ledger) Begin(r orchestrator.RunRecord) error {
 func (l *Ledger) Generation(g orchestrator.GenerationRecord) error {
 	return l.write(func(tx *sql.Tx) error {
 		var next int
-		if err := tx.QueryRow("SELECT count(*) FROM genome WHERE run = ?", g.Run).Scan(&next); err != nil {
+		if err := tx.QueryRow("SELECT coalesce(max(sequence) + 1, 0) FROM genome WHERE run = ?", g.Run).Scan(&next); err != nil {
 			return err
 		}
 		insert, err := tx.Prepare("INSERT INTO genome VALUES (?,?,?,?,?,?,?,?,?,?,?)")
