@@ -143,6 +143,7 @@ var (
 	ErrDown      = errors.New("the agent cannot be started just now; nothing of the call was kept")
 	ErrNotKept   = errors.New("the journal failed while the call was being written; nothing of the call was kept")
 	ErrUnknown   = errors.New("the journal failed and cannot be opened; whether the call was kept is not known yet: ask again with the same id")
+	ErrNoVersion = errors.New("there is no such version to make live")
 )
 
 // refusal is what is said while the journal cannot be written.

@@ -70,7 +70,7 @@ func (g *Guard) Rollback(ctx context.Context, to snapshots.ID, reason string) (j
 			return journal.Attempt{}, err
 		}
 		if to == "" {
-			return journal.Attempt{}, fmt.Errorf("there is no version of %s before the live one", g.cfg.Agent)
+			return journal.Attempt{}, fmt.Errorf("%w: %s has none before the live one", ErrNoVersion, g.cfg.Agent)
 		}
 	}
 	return g.Promote(ctx, Promote{To: to, Kind: journal.Rollback, Reason: reason})
@@ -86,7 +86,7 @@ func (g *Guard) begin(p Promote, ended func(journal.Attempt)) error {
 	case p.From != "" && p.From != g.version:
 		return fmt.Errorf("%w: %.12s is live, not %.12s", snapshots.ErrRefMoved, g.version, p.From)
 	case p.To == g.version:
-		return fmt.Errorf("%.12s is live already", p.To)
+		return fmt.Errorf("%w: %.12s is live already", ErrNoVersion, p.To)
 	}
 	if _, err := g.cfg.Code(p.To); err != nil {
 		return err

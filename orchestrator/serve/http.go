@@ -177,6 +177,7 @@ var statuses = []struct {
 	{guard.ErrNotKept, http.StatusServiceUnavailable},
 	{guard.ErrUnknown, http.StatusServiceUnavailable},
 	{guard.ErrBusy, http.StatusConflict},
+	{guard.ErrNoVersion, http.StatusConflict},
 	{snapshots.ErrRefMoved, http.StatusConflict},
 	{context.Canceled, 499},
 }

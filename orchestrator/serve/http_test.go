@@ -183,6 +183,8 @@ func TestPromotionsOverHTTP(t *testing.T) {
 	p.want(p.ask("POST", "/v1/promote", fmt.Sprintf(`{"to": %q, "kind": "wish"}`, p.two)), 400, "kind")
 	p.want(p.ask("POST", "/v1/promote", "{"), 400, "")
 	p.want(p.ask("POST", "/v1/promote", fmt.Sprintf(`{"from": %q, "to": %q, "kind": "forced"}`, p.two, p.two)), 409, "")
+	p.want(p.ask("POST", "/v1/promote", fmt.Sprintf(`{"to": %q, "kind": "forced"}`, p.one)), 409, "is live already")
+	p.want(p.ask("POST", "/v1/rollback", "{}"), 409, "has none before the live one")
 	a := p.ask("POST", "/v1/promote", fmt.Sprintf(`{"to": %q, "kind": "forced", "reason": "a test"}`, p.two))
 	var e Ended
 	if err := json.Unmarshal([]byte(a.body), &e); err != nil || a.status != 200 || !e.Promoted || e.To != p.two || e.From != p.one {
