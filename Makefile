@@ -30,9 +30,10 @@ tournament: setup build
 # What takes long is here in small; browser, crash, calibrate and fuzz have it whole.
 # The longest packages come first, so that none is left to run alone at the end. SQLite,
 # which is C made Go, goes without the checks of unsafe pointers: they took half its time.
+# make lint vets; what a debugger would need is not linked.
 test:
 	@./setup.sh test
-	$(GO) test -race -gcflags='modernc.org/...=-d=checkptr=0' -timeout 15m $(TESTFLAGS) ./cmd/jird ./sandbox ./experiments ./...
+	$(GO) test -race -vet=off -ldflags=-w -gcflags='modernc.org/...=-d=checkptr=0' -timeout 15m $(TESTFLAGS) ./cmd/jird ./sandbox ./experiments ./...
 
 # All kinds of pages in a browser, in all windows.
 browser:
