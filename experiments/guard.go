@@ -92,12 +92,16 @@ func (l *Lab) Serve(ctx context.Context, name string, o GuardOptions) error {
 		return err
 	}
 	defer release()
-	first := !l.wasServed(name)
+	saved, err := l.Vault.Checkpoints(name)
+	if err != nil {
+		return err
+	}
+	first := !l.wasServed(name) && len(saved) == 0
 	g, close, err := l.guard(ctx, name, o)
 	if err != nil {
 		var load *sandbox.LoadError
 		if first && errors.As(err, &load) { // nobody was answered: it was not served
-			err = errors.Join(err, os.RemoveAll(l.journalDir(name)), os.RemoveAll(filepath.Join(l.Home, "vault", "checkpoints", name)))
+			err = errors.Join(err, os.RemoveAll(l.journalDir(name)))
 		}
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"jird/experiments/ledger"
 	"jird/orchestrator"
@@ -330,7 +329,7 @@ func (l *Lab) causes(o ledger.Origin, isolated string, now here, unsteady bool) 
 }
 
 func known(version string) string {
-	if version = strings.TrimSpace(version); version == "" {
+	if version == "" {
 		return "of an unknown version"
 	}
 	return version

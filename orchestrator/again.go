@@ -23,9 +23,6 @@ func NewAgain(p Plan, vault *snapshots.Vault) (*Again, error) {
 // not that of the record, scores need not be the recorded ones.
 func (a *Again) Evaluator() string { return a.run.agent.Evaluator }
 
-// Incumbent is what the run began from.
-func (a *Again) Incumbent() *population.Genome { return a.run.agent.Incumbent }
-
 // Measure scores a genome on all cases of a purpose, "train" or "validate", as the run does
 // where it is one of n, and returns the cases' names too.
 func (a *Again) Measure(ctx context.Context, purpose string, n int, g *population.Genome) (cases []string, o population.Outcome, err error) {

@@ -27,18 +27,23 @@ func reportCommand() *cli.Command {
 			return nil
 		}}},
 		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, "RUN"); err != nil {
-				return err
-			}
-			assertions, err := assertions(c)
-			if err != nil {
-				return err
-			}
-			return withLab(c, func(lab *experiments.Lab) error {
+			return withRun(c, func(lab *experiments.Lab, assertions []*experiments.Assertion) error {
 				return reported(c, lab, assertions)
 			})
 		},
 	}
+}
+
+// withRun is withLab for a command that takes a run, and --assert.
+func withRun(c *cli.Context, f func(*experiments.Lab, []*experiments.Assertion) error) error {
+	if err := wantArgs(c, "RUN"); err != nil {
+		return err
+	}
+	assertions, err := assertions(c)
+	if err != nil {
+		return err
+	}
+	return withLab(c, func(lab *experiments.Lab) error { return f(lab, assertions) })
 }
 
 // document is what can be reported.

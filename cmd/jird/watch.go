@@ -10,14 +10,7 @@ import (
 // watchRun follows what another process carries out, and ends as that would: with the
 // result, and with the status that it has.
 func watchRun(c *cli.Context) error {
-	if err := wantArgs(c, "RUN"); err != nil {
-		return err
-	}
-	assertions, err := assertions(c)
-	if err != nil {
-		return err
-	}
-	return withLab(c, func(lab *experiments.Lab) error {
+	return withRun(c, func(lab *experiments.Lab, assertions []*experiments.Assertion) error {
 		follow := followRun
 		if lab.IsTournament(c.Args().First()) {
 			follow = followTournament
