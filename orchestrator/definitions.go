@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"path"
 
+	"jird/population"
 	"jird/snapshots"
 	"jird/snapshots/sexpr"
 )
@@ -45,26 +46,11 @@ func definitions(f *snapshots.File) map[string]string {
 	}
 	for _, form := range forms {
 		form = unwrapPolicy(form)
-		if name := defined(form); name != "" {
+		if name := population.Defined(form); name != "" {
 			if text, err := sexpr.Canonical(form); err == nil {
 				all[name] = string(text)
 			}
 		}
 	}
 	return all
-}
-
-// defined is the name that (define NAME ...) or (define (NAME ...) ...) defines,
-// or "".
-func defined(form sexpr.Value) string {
-	list, _ := form.(sexpr.List)
-	if len(list) < 2 || list[0] != sexpr.Symbol("define") {
-		return ""
-	}
-	head := list[1]
-	if first, _, isPair := sexpr.Pair(head); isPair {
-		head = first
-	}
-	name, _ := head.(sexpr.Symbol)
-	return string(name)
 }

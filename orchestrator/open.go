@@ -52,7 +52,7 @@ func Redefine(im *snapshots.Image, parent snapshots.ID, name string, expr sexpr.
 func defines(forms []sexpr.Value, name string) int {
 	return slices.IndexFunc(forms, func(form sexpr.Value) bool {
 		list, _ := form.(sexpr.List)
-		return len(list) > 2 && defined(form) == name
+		return len(list) > 2 && population.Defined(form) == name
 	})
 }
 

@@ -100,12 +100,13 @@ func (n *node) with(i int, by *node) *node {
 	return applyNode(n.op, n.kind, kids...)
 }
 
-// Genome is one typed expression or list for each of a grammar's definitions. It is
-// immutable and safe for concurrent use.
+// Genome is one typed expression or list for each of a grammar's definitions, or open
+// code. It is immutable and safe for concurrent use.
 type Genome struct {
 	grammar     *Grammar
-	bodies      []*node
-	definitions []sexpr.Text // written once: a genome is sent to many shadows
+	bodies      []*node       // nil where it is open
+	forms       []sexpr.Value // of open code
+	definitions []sexpr.Text  // written once: a genome is sent to many shadows
 	hash        string
 }
 
@@ -128,9 +129,14 @@ func (g *Genome) Hash() string { return g.hash }
 // Grammar is the language that the genome is of.
 func (g *Genome) Grammar() *Grammar { return g.grammar }
 
-// Size is the number of nodes of all definitions, of a list that of its items.
+// Size is the number of nodes of all definitions, of a list that of its items, of open
+// code that of its atoms and lists.
 func (g *Genome) Size() int {
 	size := 0
+	for _, form := range g.forms {
+		n, _ := measure(form)
+		size += n
+	}
 	for _, b := range g.bodies {
 		size += b.size
 	}
@@ -140,6 +146,10 @@ func (g *Genome) Size() int {
 // Depth is that of the deepest definition; a leaf has depth 1.
 func (g *Genome) Depth() int {
 	depth := 0
+	for _, form := range g.forms {
+		_, d := measure(form)
+		depth = max(depth, d)
+	}
 	for _, b := range g.bodies {
 		depth = max(depth, b.depth)
 	}
@@ -147,7 +157,7 @@ func (g *Genome) Depth() int {
 }
 
 // Definitions returns (define (name arg ...) body) for each definition, in the
-// grammar's order. The slice is the genome's own.
+// grammar's order, of open code each of its forms. The slice is the genome's own.
 func (g *Genome) Definitions() []sexpr.Text { return g.definitions }
 
 func (g *Genome) definition(i int) sexpr.Value {
@@ -160,15 +170,19 @@ func (g *Genome) definition(i int) sexpr.Value {
 }
 
 // Expr is the canonical body if the grammar has one definition, else all
-// definitions, one on a line. Grammar.Parse reads it back.
+// definitions, one on a line: Grammar.Parse reads it back. Of open code, which has no
+// short form, it is the word open and digits of its hash.
 func (g *Genome) Expr() string {
+	if g.grammar.Open {
+		return "open " + g.hash[:12]
+	}
 	if len(g.bodies) == 1 {
 		return canonical(g.bodies[0].expr())
 	}
 	return g.Source()
 }
 
-// Source is all definitions in canonical form, one on a line.
+// Source is all definitions in canonical form, one on a line. Grammar.Parse reads it back.
 func (g *Genome) Source() string {
 	var lines []string
 	for _, d := range g.definitions {

@@ -72,8 +72,9 @@ type Grammar struct {
 	Functions   []string      // primitives that may be drawn
 	Leaves      []sexpr.Value // what may stand at a leaf: a parameter, or an expression such as (- remaining item)
 	Constants   []ConstantRange
-	MaxDepth    int // of one definition; a leaf has depth 1
-	MaxSize     int // nodes of one definition
+	MaxDepth    int  // of one definition; a leaf has depth 1
+	MaxSize     int  // nodes of one definition
+	Open        bool // genomes are any Scheme: nothing can be drawn or varied
 }
 
 // signature is the type of a primitive.
@@ -112,6 +113,9 @@ func (g *Grammar) Check() error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if len(g.Definitions) == 0 {
 		fault("no definition is to be evolved: name at least one")
+	}
+	if g.Open {
+		return errors.Join(append(faults, g.checkOpen()...)...)
 	}
 	for _, name := range g.Functions {
 		if primitives[name] == nil {

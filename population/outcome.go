@@ -18,6 +18,7 @@ const (
 	Memory  Status = "memory"  // the heap limit was reached, repeated alone in a fresh shadow
 	Timeout Status = "timeout" // the CPU limit was reached
 	Garbage Status = "garbage" // the answer was not of the protocol's form
+	Cascade Status = "cascade" // the first cases were scored too badly to go on
 )
 
 // Score is what the referee gave for one case: the fraction Num/Den, lower is
@@ -34,9 +35,11 @@ func (s Score) Value() float64 { return s.Num / s.Den }
 // Outcome is the measurement of one genome on one list of cases.
 type Outcome struct {
 	Status Status
-	Detail string  // for people; empty when Status is OK
+	Detail string  // for people; empty when Status is OK, but for what open code raised
 	Scores []Score // one per case, in the order of the cases; nil unless Status is OK
 	Steps  int64   // fuel used, in steps of the metered evaluator
+
+	Features map[string]float64 // what the referee reports beside scores, by name; nil for none
 }
 
 // WorstFitness is the fitness of a candidate that failed. It is finite: the

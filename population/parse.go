@@ -15,7 +15,7 @@ const (
 )
 
 // Parse reads a genome: all definitions in any order, or, where the grammar has
-// one definition, just its body. Exact integers become flonums; + - * min max and
+// one definition, just its body; where genomes are open, all forms of one. Exact integers become flonums; + - * min max and
 // or may take one argument or more. The primitives and types
 // are checked; whether the grammar would draw it is not.
 func (g *Grammar) Parse(src []byte) (*Genome, error) {
@@ -29,6 +29,9 @@ func (g *Grammar) Parse(src []byte) (*Genome, error) {
 // FromForms is Parse for what has been read already. Forms that are definitions
 // of other names are refused.
 func (g *Grammar) FromForms(forms []sexpr.Value) (*Genome, error) {
+	if g.Open {
+		return openGenome(g, forms)
+	}
 	if len(forms) == 1 && len(g.Definitions) == 1 && !isDefine(forms[0]) {
 		body, err := g.body(forms[0], g.Definitions[0])
 		if err != nil {
