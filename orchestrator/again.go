@@ -26,23 +26,23 @@ func (a *Again) Evaluator() string { return a.run.agent.Evaluator }
 // Measure scores a genome on all cases of a purpose, "train" or "validate", as the run does
 // where it is one of n, and returns the cases' names too.
 func (a *Again) Measure(ctx context.Context, purpose string, n int, g *population.Genome) (cases []string, o population.Outcome, err error) {
-	of := map[string]Cases{"train": a.run.Train, "validate": a.run.Validate}[purpose]
+	of := map[string]Cases{trainCases: a.run.Train, validateCases: a.run.Validate}[purpose]
 	bench, err := a.run.open(ctx, purpose, of, a.run.Workers)
 	if err != nil {
 		return nil, o, err
 	}
-	defer bench.close()
-	o, err = bench.pool.among(ctx, n, g)
+	defer bench.Close()
+	o, err = bench.among(ctx, n, g)
 	return bench.Cases(), o, err
 }
 
 // Decide scores a genome on each of the named cases of the run's own decision alone.
 func (a *Again) Decide(ctx context.Context, names []string, g *population.Genome) ([]population.Outcome, error) {
-	bench, err := a.run.open(ctx, "holdout", a.run.Holdout, a.run.Workers)
+	bench, err := a.run.open(ctx, holdoutCases, a.run.Holdout, a.run.Workers)
 	if err != nil {
 		return nil, err
 	}
-	defer bench.close()
+	defer bench.Close()
 	cases := make([]int, len(names))
 	for i, name := range names {
 		if cases[i] = slices.Index(bench.Cases(), name); cases[i] < 0 {

@@ -29,7 +29,7 @@ type Agent struct {
 	Incumbent *population.Genome
 	Evaluator string // SHA-256 of referee and prelude
 
-	others []sexpr.Value // forms of the evolvable file that are not evolved
+	others []sexpr.Value // forms of the evolvable file that are not evolved; open code is all of it
 }
 
 // refereeFile holds the referee: fitness-cases and fitness-score.
@@ -68,6 +68,12 @@ func readPolicy(im *snapshots.Image, grammar *population.Grammar, evolved string
 	forms, err := sexpr.ReadAll(im.File(evolved).Data)
 	if err != nil {
 		return nil, &AgentError{evolved, err}
+	}
+	if grammar.Open {
+		if a.Incumbent, err = grammar.FromForms(forms); err != nil {
+			return nil, &AgentError{evolved, err}
+		}
+		return a, nil
 	}
 	var definitions []sexpr.Value
 	for _, form := range forms {
@@ -183,6 +189,10 @@ func (a *Agent) With(winner *population.Genome, parent snapshots.ID) snapshots.I
 		fmt.Fprintf(&text, "%s\n\n", b)
 	}
 	for i, definition := range winner.Definitions() {
+		if winner.Grammar().Open {
+			fmt.Fprintf(&text, "%s\n\n", definition)
+			continue
+		}
 		b, _ := sexpr.Canonical(wrapPolicy(winner.Grammar().Definitions[i].Result.String(), definition))
 		fmt.Fprintf(&text, "%s\n", b)
 	}

@@ -26,11 +26,11 @@ const shrinkRounds = 40
 // nominate chooses among the best of the search by cases that it did not train
 // on, and shortens the choice where no score changes.
 func (r *run) nominate(ctx context.Context, train *Bench, state *ga.State) (*population.Genome, error) {
-	validate, err := r.open(ctx, "validate", r.Validate, r.Workers)
+	validate, err := r.open(ctx, validateCases, r.Validate, r.Workers)
 	if err != nil {
 		return nil, err
 	}
-	defer validate.close()
+	defer validate.Close()
 	var genomes []*population.Genome
 	for _, m := range state.Best[:min(len(state.Best), finalists)] {
 		if m.Outcome.Status == population.OK {
@@ -40,7 +40,7 @@ func (r *run) nominate(ctx context.Context, train *Bench, state *ga.State) (*pop
 	if !slices.ContainsFunc(genomes, func(g *population.Genome) bool { return g.Hash() == r.agent.Incumbent.Hash() }) {
 		genomes = append(genomes, r.agent.Incumbent)
 	}
-	outcomes, err := r.measured(ctx, validate, "validate", genomes)
+	outcomes, err := r.measured(ctx, validate, validateCases, genomes)
 	if err != nil {
 		return nil, err
 	}
@@ -127,11 +127,11 @@ func (r *run) decide(ctx context.Context, train *Bench, nominee *population.Geno
 	if err != nil {
 		return nil, err
 	}
-	holdout, err := r.open(ctx, "holdout", r.Holdout, r.Workers)
+	holdout, err := r.open(ctx, holdoutCases, r.Holdout, r.Workers)
 	if err != nil {
 		return nil, err
 	}
-	defer holdout.close()
+	defer holdout.Close()
 	d := Decision{
 		Run: r.Record.ID, Number: r.number, Incumbent: r.agent.Incumbent.Source(), Winner: nominee.Source(),
 		IncumbentImage: r.Record.Agent, WinnerImage: string(image), Evaluator: r.agent.Evaluator,
@@ -255,11 +255,11 @@ func (r *run) confirm(ctx context.Context, d *Decision, order []int) error {
 	if err != nil {
 		return err
 	}
-	bench, err := OpenBench(ctx, agent, r.Search.Grammar, r.Sandbox, r.Fuel, r.Workers, r.Workers, r.recipe("holdout", r.Holdout))
+	bench, err := OpenBench(ctx, agent, r.Search.Grammar, r.Sandbox, r.Fuel, r.Workers, r.Workers, r.recipe(holdoutCases, r.Holdout))
 	if err != nil {
 		return err
 	}
-	defer bench.close()
+	defer bench.Close()
 	again, err := bench.MeasureEach(ctx, order[:len(d.Observations)], nil, agent.Incumbent)
 	if err != nil {
 		return err

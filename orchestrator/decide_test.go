@@ -18,7 +18,7 @@ const alone = `(define (fitness-score case) (if (and (= case 7) (< (f 0) 0)) (le
 
 func TestEachIsTheSameInAnyOrder(t *testing.T) {
 	p := openPool(t, alone, 20*time.Second, 12, 4)
-	b := &Bench{p.engine, p}
+	b := bench(p)
 	pair := genomes(t, "(* x x)", "(+ x -1)")
 	plain, err := b.MeasureEach(t.Context(), []int{3, 0, 6}, nil, pair...)
 	if err != nil {
@@ -52,7 +52,7 @@ func judged(t *testing.T, referee, winner string) *Decision {
 		Incumbent: pair[0].Source(), Winner: pair[1].Source(), Plan: promote.NewPlan(0.01, 0.05, 0.8, 60, 11),
 		Guardrails: []promote.Guardrail{promote.Failures(), promote.Steps(1000)},
 	}
-	if err := d.compare(inPairs(t.Context(), &Bench{p.engine, p}, d.Plan, caseOrder(d.Plan, 60), pair[0], pair[1])); err != nil {
+	if err := d.compare(inPairs(t.Context(), bench(p), d.Plan, caseOrder(d.Plan, 60), pair[0], pair[1])); err != nil {
 		t.Fatal(err)
 	}
 	if n := d.Looks[len(d.Looks)-1].N; n != len(d.Observations) {

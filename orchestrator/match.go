@@ -85,7 +85,7 @@ func (p *Pool) Play(ctx context.Context, sides []Code, matches []Match, notes bo
 	results := make([]MatchResult, len(matches))
 	size := batchOf(len(matches))
 	batches := (len(matches) + size - 1) / size
-	err := p.inParallel(ctx, batches, func(ctx context.Context, b int) error {
+	err := inParallel(ctx, p.tokens, batches, func(ctx context.Context, b int) error {
 		from := b * size
 		to := min(from+size, len(matches))
 		return p.play(ctx, sides, matches[from:to], notes, results[from:to])

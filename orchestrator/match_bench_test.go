@@ -48,12 +48,7 @@ func BenchmarkMatches(b *testing.B) {
 	o := openOptions(b)
 	o.Policy.Heap = 64 << 20
 	g, sides := players(b, 64)
-	engine, err := sandbox.Open(context.Background(), o, dilemma(b))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(engine.Close)
-	p, err := NewPool(context.Background(), engine, g, 1_000_000, 50, runtime.NumCPU())
+	p, err := OpenPool(context.Background(), dilemma(b), g, o, 1_000_000, 50, runtime.NumCPU())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -73,7 +68,7 @@ func BenchmarkMatches(b *testing.B) {
 		}
 		together += time.Since(began)
 		began = time.Now()
-		err := p.inParallel(b.Context(), few, func(ctx context.Context, i int) error {
+		err := inParallel(b.Context(), p.tokens, few, func(ctx context.Context, i int) error {
 			return p.playAlone(ctx, sides, matches[i:i+1], false, make([]MatchResult, 1))
 		})
 		if err != nil {
@@ -126,18 +121,18 @@ func BenchmarkOpenMatches(b *testing.B) {
 		})
 	}
 	g, sides := players(b, 2)
-	bench, err := openBench(context.Background(), im, g, o, 1_000_000, 50, runtime.NumCPU())
+	pool, err := OpenPool(context.Background(), im, g, o, 1_000_000, 50, runtime.NumCPU())
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer bench.Close()
+	defer pool.Close()
 	run("genomes", func(b *testing.B) (int, error) {
-		_, err := bench.Play(b.Context(), sides, matches, false)
-		return bench.pool.Peak(), err
+		_, err := pool.Play(b.Context(), sides, matches, false)
+		return pool.Peak(), err
 	})
 	run("genomes/process-each", func(b *testing.B) (int, error) {
-		return 1, bench.pool.inParallel(b.Context(), len(matches), func(ctx context.Context, i int) error {
-			return bench.pool.playAlone(ctx, sides, matches[i:i+1], false, make([]MatchResult, 1))
+		return 1, inParallel(b.Context(), pool.tokens, len(matches), func(ctx context.Context, i int) error {
+			return pool.playAlone(ctx, sides, matches[i:i+1], false, make([]MatchResult, 1))
 		})
 	})
 }

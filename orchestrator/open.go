@@ -21,10 +21,10 @@ import (
 //
 //	(transcript-cases COUNT SEED)      -> list of (NAME . CASE)
 //	(transcript-requests CASE)         -> list of requests
-//	(transcript-score CASE ANSWERS)    -> a number, or (NUM . DEN); lower is better
+//	(transcript-score CASE ANSWERS)    -> a number, (NUM . DEN), or (SCORE (FEATURE . X) ...);
+//	                                      lower is better
 //
-// where an answer is (ok VALUE), (raised TEXT) or (died TEXT), and none follows a
-// death.
+// where an answer is (ok VALUE) or (raised TEXT). The referee begins each of these anew.
 
 // Redefine gives an image in which the top-level definition of name is replaced by
 // one that gives it the value of expr.
@@ -68,97 +68,11 @@ func render(forms []sexpr.Value) ([]byte, error) {
 	return text, nil
 }
 
-// Transcripts measures images of whole agents on cases of their referee.
-type Transcripts struct {
-	options sandbox.Options
-	engine  sandbox.Engine
-	referee *sandbox.Shadow
-	names   []string
-	cases   []sexpr.Value
-}
-
-// OpenTranscripts starts the referee of an image and has it make count cases.
-func OpenTranscripts(ctx context.Context, o sandbox.Options, im *snapshots.Image, count int, seed uint64) (*Transcripts, error) {
-	file := im.File(refereeFile)
-	if file == nil {
-		return nil, &AgentError{refereeFile, errors.New("the agent has no referee, so nothing can be judged; it must define transcript-cases, transcript-requests and transcript-score")}
-	}
-	engine, err := sandbox.Open(ctx, o, sandbox.Image{Files: []sandbox.Source{{Name: file.Path, Code: file.Data}}})
-	if err != nil {
-		return nil, err
-	}
-	t := &Transcripts{options: o, engine: engine}
-	if t.referee, err = engine.Start(ctx); err != nil {
-		engine.Close()
-		return nil, err
-	}
-	if err := t.draw(ctx, count, seed); err != nil {
-		t.Close()
-		return nil, err
-	}
-	return t, nil
-}
-
-// Close ends the referee.
-func (t *Transcripts) Close() {
-	t.referee.Close()
-	t.engine.Close()
-}
-
-// Names are the cases' names.
-func (t *Transcripts) Names() []string { return t.names }
-
-func (t *Transcripts) draw(ctx context.Context, count int, seed uint64) error {
-	v, err := t.ask(ctx, "transcript-cases", sexpr.NewInt(int64(count)), sexpr.NewInt(int64(seed>>2)))
-	if err != nil {
-		return err
-	}
-	list, _ := v.(sexpr.List)
-	for _, item := range list {
-		name, data, ok := namedCase(item)
-		if !ok {
-			return &AgentError{refereeFile, errors.New("transcript-cases must answer a list of (name . case), each name a string")}
-		}
-		t.names, t.cases = append(t.names, name), append(t.cases, data)
-	}
-	if len(t.cases) != count {
-		return &AgentError{refereeFile, fmt.Errorf("transcript-cases answered %d cases, not %d", len(t.cases), count)}
-	}
-	return nil
-}
-
-func namedCase(v sexpr.Value) (name string, data sexpr.Value, ok bool) {
-	first, data, _ := sexpr.Pair(v)
-	text, ok := first.(sexpr.String)
-	return string(text), data, ok
-}
-
-// ask has the referee apply one of its procedures to data.
-func (t *Transcripts) ask(ctx context.Context, procedure string, args ...sexpr.Value) (sexpr.Value, error) {
-	call := sexpr.List{sexpr.Symbol(procedure)}
-	for _, a := range args {
-		call = append(call, sexpr.List{sexpr.Symbol("quote"), a})
-	}
-	answer, err := t.referee.Ask(ctx, sexpr.List{sexpr.Symbol("eval"), call})
-	if err != nil {
-		return nil, &AgentError{refereeFile, fmt.Errorf("%s: %w", procedure, err)}
-	}
-	list, _ := answer.(sexpr.List)
-	if len(list) == 2 && list[0] == sexpr.Symbol("value") {
-		return list[1], nil
-	}
-	text := sexpr.String("no answer of the protocol's form")
-	if len(list) == 2 {
-		text, _ = list[1].(sexpr.String)
-	}
-	return nil, &AgentError{refereeFile, fmt.Errorf("%s: %s", procedure, text)}
-}
-
 // Player plays cases with one image.
 type Player struct {
-	referee *Transcripts
-	engine  sandbox.Engine // nil if the image does not load
-	fault   string         // why
+	transcripts *Transcripts
+	engine      sandbox.Engine // nil if the image does not load
+	fault       string         // why
 }
 
 // Open starts an image whose shadows begin with memory. One that does not load is a
@@ -166,18 +80,18 @@ type Player struct {
 func (t *Transcripts) Open(ctx context.Context, im *snapshots.Image, memory sexpr.Value) (*Player, error) {
 	image, err := LiveImage(im)
 	if err != nil {
-		return &Player{referee: t, fault: err.Error()}, nil
+		return &Player{transcripts: t, fault: err.Error()}, nil
 	}
 	image.Memory = memory
 	engine, err := sandbox.Open(ctx, t.options, image)
 	var load *sandbox.LoadError
 	if errors.As(err, &load) {
-		return &Player{referee: t, fault: err.Error()}, nil
+		return &Player{transcripts: t, fault: err.Error()}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Player{referee: t, engine: engine}, nil
+	return &Player{transcripts: t, engine: engine}, nil
 }
 
 // Close ends the image's zygote.
@@ -193,16 +107,7 @@ func (p *Player) Play(ctx context.Context, i int) (population.Outcome, error) {
 	if p.engine == nil {
 		return population.Outcome{Status: population.Crash, Detail: p.fault}, nil
 	}
-	data := p.referee.cases[i]
-	answers, died, err := p.referee.play(ctx, p.engine, data)
-	if err != nil {
-		return population.Outcome{}, err
-	}
-	if died != "" {
-		return population.Outcome{Status: population.Crash, Detail: died}, nil
-	}
-	score, err := p.referee.score(ctx, data, answers)
-	return population.Outcome{Status: population.OK, Scores: []population.Score{score}}, err
+	return p.transcripts.play(ctx, p.engine, nil, i)
 }
 
 // JudgeOpen declares a decision about two images of an agent and compares them on the
@@ -241,55 +146,4 @@ func JudgeOpen(ctx context.Context, o sandbox.Options, rec Declarer, d *Decision
 		}
 		return more, nil
 	})
-}
-
-// play has a fresh shadow answer a case's requests.
-func (t *Transcripts) play(ctx context.Context, engine sandbox.Engine, data sexpr.Value) (answers sexpr.List, died string, err error) {
-	v, err := t.ask(ctx, "transcript-requests", data)
-	if err != nil {
-		return nil, "", err
-	}
-	requests, ok := v.(sexpr.List)
-	if !ok {
-		return nil, "", &AgentError{refereeFile, errors.New("transcript-requests must answer a list")}
-	}
-	shadow, err := engine.Start(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	defer shadow.Close()
-	answers, sets := sexpr.List{}, uint64(0)
-	for _, request := range requests {
-		a, err := shadow.Live(ctx, sets, true, nil, request)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, "", ctx.Err()
-			}
-			return answers, fmt.Sprintf("the process died: %v", err), nil
-		}
-		if a.Changes() {
-			sets++
-		}
-		if a.Raised {
-			answers = append(answers, sexpr.List{sexpr.Symbol("raised"), sexpr.String(a.Text)})
-		} else {
-			answers = append(answers, sexpr.List{sexpr.Symbol("ok"), a.Value})
-		}
-	}
-	return answers, "", nil
-}
-
-func (t *Transcripts) score(ctx context.Context, data sexpr.Value, answers sexpr.List) (population.Score, error) {
-	v, err := t.ask(ctx, "transcript-score", data, answers)
-	if err != nil {
-		return population.Score{}, err
-	}
-	if n, ok := number(v); ok {
-		return population.Score{Num: n, Den: 1}, nil
-	}
-	if score, ok := ratio(v); ok {
-		return score, nil
-	}
-	text, _ := sexpr.Canonical(v)
-	return population.Score{}, &AgentError{refereeFile, fmt.Errorf("transcript-score answered %.80s; it must be a finite number, or a pair of two with the second above zero", text)}
 }

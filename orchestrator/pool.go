@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"sync"
 
@@ -15,7 +14,8 @@ import (
 	"jird/snapshots/sexpr"
 )
 
-// Pool keeps shadows alive and has them score genomes. How many shadows there
+// Pool is the executor and the court of genomes of a grammar: it keeps shadows alive and
+// has them score, or play matches. How many shadows there
 // are and how many compute at once never changes a score: a unit of work is cut
 // by the genomes and cases alone, and each genome is measured from a clean
 // state. Safe for concurrent use.
@@ -41,9 +41,13 @@ func (e *RefereeError) Error() string {
 	return fmt.Sprintf("the referee failed while it scored %s: %s", e.Genome, e.Message)
 }
 
-// NewPool starts shadows and keeps them alive until Close. At least one shadow
-// and one worker are needed.
-func NewPool(ctx context.Context, engine sandbox.Engine, grammar *population.Grammar, fuel int64, shadows, workers int) (*Pool, error) {
+// OpenPool loads an image into a zygote, and starts shadows that are kept alive until
+// Close. At least one shadow and one worker are needed.
+func OpenPool(ctx context.Context, im sandbox.Image, grammar *population.Grammar, o sandbox.Options, fuel int64, shadows, workers int) (*Pool, error) {
+	engine, err := sandbox.Open(ctx, o, im)
+	if err != nil {
+		return nil, err
+	}
 	p := &Pool{
 		engine: engine, fuel: fuel, kinds: kinds(grammar),
 		idle: make(chan *sandbox.Shadow, shadows), tokens: make(chan struct{}, workers),
@@ -68,8 +72,9 @@ func NewPool(ctx context.Context, engine sandbox.Engine, grammar *population.Gra
 	return p, nil
 }
 
-// Close ends all shadows. No scoring may be under way.
+// Close ends all shadows and their zygote. No scoring may be under way.
 func (p *Pool) Close() {
+	defer p.engine.Close()
 	var wg sync.WaitGroup
 	for {
 		select {
@@ -90,166 +95,17 @@ func (p *Pool) Peak() int {
 	return p.peak
 }
 
-// unit is what one request to a shadow holds: some genomes on a range of cases.
-type unit struct {
-	genomes  []int // indices
-	from, to int
+// Score implements Executor: one shadow scores the unit. A genome that fails in company is
+// repeated alone in a fresh shadow before it counts.
+func (p *Pool) Score(ctx context.Context, genomes []*population.Genome, from, to int) ([]population.Outcome, error) {
+	return p.score(ctx, genomes, unit{from: from, to: to})
 }
 
-const (
-	// maxBatch bounds the genomes of one request, so that a failure inside it
-	// costs few repetitions and a slow one does not idle the other workers.
-	maxBatch = 8
-	// casesPerUnit cuts the measurement of a few genomes on many cases.
-	casesPerUnit = 5
-)
+// Cases implements Executor.
+func (p *Pool) Cases() []string { return p.engine.Cases() }
 
-// units cuts the work by its own shape only: neither shadows nor workers may
-// have a say, or they could change how much fuel a referee's memory saves.
-func units(genomes, cases int) []unit {
-	var all []unit
-	if genomes <= 2*maxBatch {
-		for i := range genomes {
-			for from := 0; from < cases; from += casesPerUnit {
-				all = append(all, unit{[]int{i}, from, min(from+casesPerUnit, cases)})
-			}
-		}
-		return all
-	}
-	for i := 0; i < genomes; i += maxBatch {
-		var batch []int
-		for k := i; k < min(i+maxBatch, genomes); k++ {
-			batch = append(batch, k)
-		}
-		all = append(all, unit{batch, 0, cases})
-	}
-	return all
-}
-
-// Evaluate implements population.Evaluator: every genome on all the engine's
-// cases. A failing referee gives a *RefereeError.
-func (p *Pool) Evaluate(ctx context.Context, genomes []*population.Genome) ([]population.Outcome, error) {
-	work := units(len(genomes), len(p.engine.Cases()))
-	results, err := p.carryOut(ctx, genomes, work)
-	if err != nil {
-		return nil, err
-	}
-	parts := make(map[int][]population.Outcome) // by genome, in case order
-	for i, u := range work {
-		for k, index := range u.genomes {
-			parts[index] = append(parts[index], results[i][k])
-		}
-	}
-	outcomes := make([]population.Outcome, len(genomes))
-	for i := range genomes {
-		outcomes[i] = join(parts[i])
-	}
-	return outcomes, nil
-}
-
-// among scores one genome as Evaluate does where it is one of n: how the work is cut says
-// how much fuel a referee's memory saves.
-func (p *Pool) among(ctx context.Context, n int, g *population.Genome) (population.Outcome, error) {
-	var work []unit
-	for _, u := range units(n, len(p.engine.Cases())) {
-		if u.genomes[0] == 0 {
-			work = append(work, unit{[]int{0}, u.from, u.to})
-		}
-	}
-	results, err := p.carryOut(ctx, []*population.Genome{g}, work)
-	if err != nil {
-		return population.Outcome{}, err
-	}
-	var parts []population.Outcome
-	for _, r := range results {
-		parts = append(parts, r[0])
-	}
-	return join(parts), nil
-}
-
-// each scores every genome on every one of some cases alone. See
-// Bench.MeasureEach.
-func (p *Pool) each(ctx context.Context, genomes []*population.Genome, cases []int, order *rand.Rand) ([][]population.Outcome, error) {
-	var work []unit
-	for _, c := range cases {
-		turn := len(work)
-		for g := range genomes {
-			work = append(work, unit{[]int{g}, c, c + 1})
-		}
-		if mine := work[turn:]; order != nil {
-			order.Shuffle(len(mine), func(i, k int) { mine[i], mine[k] = mine[k], mine[i] })
-		}
-	}
-	results, err := p.carryOut(ctx, genomes, work)
-	if err != nil {
-		return nil, err
-	}
-	outcomes := make([][]population.Outcome, len(genomes))
-	for i, u := range work { // a genome's units come in the order of the cases
-		outcomes[u.genomes[0]] = append(outcomes[u.genomes[0]], results[i][0])
-	}
-	return outcomes, nil
-}
-
-// carryOut has the units scored, begun in their order, and returns the outcomes
-// by unit.
-func (p *Pool) carryOut(ctx context.Context, genomes []*population.Genome, work []unit) ([][]population.Outcome, error) {
-	results := make([][]population.Outcome, len(work))
-	err := p.inParallel(ctx, len(work), func(ctx context.Context, i int) (err error) {
-		results[i], err = p.score(ctx, pick(genomes, work[i].genomes), work[i])
-		return err
-	})
-	return results, err
-}
-
-// inParallel does n pieces of work, begun in their order, each by one worker.
-func (p *Pool) inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	return inParallel(ctx, p.tokens, n, do)
-}
-
-// inParallel does n pieces of work, begun in their order, each with a token.
-func inParallel(ctx context.Context, tokens chan struct{}, n int, do func(ctx context.Context, i int) error) error {
-	g, group := errgroup.WithContext(ctx)
-	for i := range n {
-		select {
-		case tokens <- struct{}{}:
-		case <-group.Done():
-		}
-		if group.Err() != nil {
-			break
-		}
-		g.Go(func() error {
-			defer func() { <-tokens }()
-			return do(group, i)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err()
-}
-
-func pick(genomes []*population.Genome, indices []int) []*population.Genome {
-	picked := make([]*population.Genome, len(indices))
-	for i, index := range indices {
-		picked[i] = genomes[index]
-	}
-	return picked
-}
-
-// join makes one outcome of the outcomes on consecutive cases: the first that
-// failed, or all scores.
-func join(parts []population.Outcome) population.Outcome {
-	whole := population.Outcome{Status: population.OK}
-	for _, part := range parts {
-		if part.Status != population.OK {
-			return part
-		}
-		whole.Scores = append(whole.Scores, part.Scores...)
-		whole.Steps += part.Steps
-	}
-	return whole
-}
+// Parallel implements Executor.
+func (p *Pool) Parallel() int { return cap(p.tokens) }
 
 // environmentTries is how often a request is made that the machine, not the
 // candidate, kept from being answered.

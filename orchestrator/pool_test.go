@@ -61,18 +61,15 @@ func openPool(t testing.TB, referee string, wall time.Duration, cases, shadows i
 	for i := range cases {
 		im.Given = append(im.Given, sandbox.Case{Name: string(rune('a' + i)), Data: sexpr.NewInt(int64(i + 1))})
 	}
-	engine, err := sandbox.Open(context.Background(), o, im)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(engine.Close)
-	p, err := NewPool(context.Background(), engine, g, 1000, shadows, 2)
+	p, err := OpenPool(context.Background(), im, g, o, 1000, shadows, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
 	return p
 }
+
+func bench(p *Pool) *Bench { return NewBench(p, Cascade{}) }
 
 func genomes(t testing.TB, texts ...string) []*population.Genome {
 	t.Helper()
@@ -97,7 +94,7 @@ func many(t testing.TB, n int) []*population.Genome {
 
 func TestScoresComeFromScheme(t *testing.T) {
 	p := openPool(t, "(define (fitness-score case) (cons (f case) 2))", 20*time.Second, 12, 4)
-	outcomes, err := p.Evaluate(t.Context(), genomes(t, "(* x x)", "(+ x 1)", "0.5"))
+	outcomes, err := bench(p).Evaluate(t.Context(), genomes(t, "(* x x)", "(+ x 1)", "0.5"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +132,7 @@ func TestOneFailureLeavesTheOthersTheirScores(t *testing.T) {
 			}
 			all := many(t, 9)
 			all = append(append(all, genomes(t, "(+ x 0.25)")...), genomes(t, "(* x 3)", "(* x 4)", "(* x 5)", "(* x 6)", "(* x 7)", "(* x 8)", "(* x 9)", "(* x 10)")...)
-			outcomes, err := p.Evaluate(t.Context(), all)
+			outcomes, err := bench(p).Evaluate(t.Context(), all)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +151,7 @@ func TestOneFailureLeavesTheOthersTheirScores(t *testing.T) {
 
 func TestRefereeFailureIsNotACandidates(t *testing.T) {
 	p := openPool(t, `(define (fitness-score case) (error "the referee is broken"))`, 20*time.Second, 1, 2)
-	_, err := p.Evaluate(t.Context(), genomes(t, "x"))
+	_, err := bench(p).Evaluate(t.Context(), genomes(t, "x"))
 	var referee *RefereeError
 	if !errors.As(err, &referee) || !strings.Contains(err.Error(), "the referee is broken") {
 		t.Error(err)
@@ -172,10 +169,10 @@ func TestZygoteGone(t *testing.T) {
 	if err := syscall.Kill(z.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Evaluate(t.Context(), genomes(t, "x")); err != nil {
+	if _, err := bench(p).Evaluate(t.Context(), genomes(t, "x")); err != nil {
 		t.Error(err)
 	}
-	_, err := p.Evaluate(t.Context(), genomes(t, "(* x 1000)"))
+	_, err := bench(p).Evaluate(t.Context(), genomes(t, "(* x 1000)"))
 	var failure *sandbox.Failure
 	if err == nil || errors.As(err, &failure) || !strings.Contains(err.Error(), "the zygote does not serve any more") {
 		t.Errorf("got %v", err)
@@ -189,7 +186,7 @@ func TestEveryShadowScores(t *testing.T) {
 	for i := range 401 {
 		texts = append(texts, "(* x "+sexprInt(i)+")")
 	}
-	if _, err := p.Evaluate(t.Context(), genomes(t, texts...)); err != nil {
+	if _, err := bench(p).Evaluate(t.Context(), genomes(t, texts...)); err != nil {
 		t.Fatal(err)
 	}
 	if p.Peak() < 50 {
@@ -213,7 +210,7 @@ func BenchmarkBatches(b *testing.B) {
 	all := genomes(b, texts...)
 	b.Run("in-batches", func(b *testing.B) {
 		for range b.N {
-			if _, err := p.Evaluate(context.Background(), all); err != nil {
+			if _, err := bench(p).Evaluate(context.Background(), all); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -57,9 +57,7 @@ func OpenRelay(ctx context.Context, im sandbox.Image, o sandbox.Options, fuel in
 	atOnce := max(1, shadows/2)
 	o.Wall = cmp.Or(o.Wall, 30*time.Second) // as without a relay
 	r := &Relay{fuel: fuel, clock: o.Wall, matches: make(chan struct{}, atOnce), turns: make(turns, workers)}
-	// A quarter of the clock: who computes without end reaches it, even where it shares a
-	// core, before it can be taken for silent. The limit of the kernel is in whole seconds.
-	r.cpu = (o.Wall/4 + time.Second - 1).Truncate(time.Second)
+	r.cpu = processorTime(o.Wall)
 	o.Slots = atOnce
 	var err error
 	if r.referees, err = sandbox.Open(ctx, o, im); err != nil {

@@ -12,7 +12,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"time"
 
@@ -50,6 +49,7 @@ type Plan struct {
 	Train    Cases
 	Validate Cases
 	Holdout  Cases
+	Cascade  Cascade // of the training cases
 	Stops    Stops
 	Alpha    float64 // of the decision, with Effect and Power: see promote.Plan
 	Effect   float64
@@ -125,6 +125,9 @@ type Deps struct {
 	Vault    *snapshots.Vault
 	Recorder Recorder
 	Events   func(Event)
+	// Elsewhere, if not nil, gives an executor that does the search's work on other
+	// machines. It closes the local one, which knows the names of the cases.
+	Elsewhere func(ctx context.Context, local Executor, w Work) (Executor, error)
 	// Promote makes to live in place of from, through whatever guards the agent. It
 	// returns why that was refused, or "".
 	Promote func(ctx context.Context, agent string, from, to snapshots.ID, reason string) (refused string, err error)
@@ -193,11 +196,11 @@ func Judge(ctx context.Context, p Plan, d Deps, number int, policy *population.G
 	if err != nil {
 		return nil, err
 	}
-	train, err := r.open(ctx, "train", r.Train, r.Workers)
+	train, err := r.open(ctx, trainCases, r.Train, r.Workers)
 	if err != nil {
 		return nil, err
 	}
-	defer train.close()
+	defer train.Close()
 	if err := r.preflight(ctx, train); err != nil {
 		return nil, err
 	}
@@ -219,11 +222,11 @@ func (r *run) say(format string, args ...any) {
 }
 
 func (r *run) carryOut(ctx context.Context, from *Stored) (*Result, error) {
-	train, err := r.open(ctx, "train", r.Train, r.Shadows)
+	train, err := r.open(ctx, trainCases, r.Train, r.Shadows)
 	if err != nil {
 		return nil, err
 	}
-	defer train.close()
+	defer train.Close()
 	if err := r.preflight(ctx, train); err != nil {
 		return nil, err
 	}
@@ -232,7 +235,7 @@ func (r *run) carryOut(ctx context.Context, from *Stored) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.peak = train.pool.Peak()
+	r.peak = train.Peak()
 	nominee, err := r.nominate(ctx, train, state)
 	if err != nil {
 		return nil, err
@@ -245,80 +248,73 @@ func (r *run) carryOut(ctx context.Context, from *Stored) (*Result, error) {
 	return result, nil
 }
 
-// Bench is a zygote with cases of one purpose, and its shadows.
-type Bench struct {
-	engine sandbox.Engine
-	pool   *Pool
-}
+// The purposes of cases.
+const (
+	trainCases    = "train"
+	validateCases = "validate"
+	holdoutCases  = "holdout"
+)
 
-func (b *Bench) close() {
-	b.pool.Close()
-	b.engine.Close()
-}
-
+// open opens the bench of a purpose. The search's work may be done elsewhere; what decides
+// a promotion is measured on this machine alone.
 func (r *run) open(ctx context.Context, purpose string, c Cases, shadows int) (*Bench, error) {
-	return OpenBench(ctx, r.agent, r.Search.Grammar, r.Sandbox, r.Fuel, shadows, r.Workers, r.recipe(purpose, c))
+	away := r.Elsewhere != nil && purpose != holdoutCases
+	if away {
+		shadows = r.Workers
+	}
+	x, err := OpenExecutor(ctx, r.agent, r.Search.Grammar, r.Sandbox, r.Fuel, shadows, r.Workers, r.recipe(purpose, c))
+	if err != nil {
+		return nil, err
+	}
+	if away {
+		far, err := r.Elsewhere(ctx, x, Work{r.Record, c, r.caseSeed(purpose)})
+		if err != nil {
+			x.Close()
+			return nil, err
+		}
+		x = far
+	}
+	var cascade Cascade
+	if purpose == trainCases {
+		cascade = r.Cascade
+	}
+	return NewBench(x, cascade), nil
+}
+
+// Work is what an executor elsewhere must know of a run to score as this machine does.
+type Work struct {
+	Run   RunRecord
+	Cases Cases
+	Seed  uint64 // of the cases
+}
+
+// OpenWork starts the processes that do a run's work for another machine. The plan is made
+// from the run's spec, with limits as it says and the isolation of this machine.
+func OpenWork(ctx context.Context, p Plan, image *snapshots.Image, w Work) (Executor, error) {
+	agent, err := ReadAgent(image, p.Search.Grammar, p.Evolved)
+	if err != nil {
+		return nil, err
+	}
+	if agent.Evaluator != w.Run.Evaluator {
+		return nil, fmt.Errorf("run %s is scored by another jird's prelude for Scheme: scores need not be the same; start its workers with that jird", w.Run.ID)
+	}
+	return OpenExecutor(ctx, agent, p.Search.Grammar, p.Sandbox, p.Fuel, p.Workers, p.Workers, w.recipe)
+}
+
+func (w Work) recipe(im *sandbox.Image) {
+	im.Recipe = &sandbox.Recipe{Seed: w.Seed, Count: w.Cases.Count, Data: w.Cases.Recipe}
 }
 
 func (r *run) recipe(purpose string, c Cases) func(*sandbox.Image) {
-	return func(im *sandbox.Image) {
-		im.Recipe = &sandbox.Recipe{Seed: r.caseSeed(purpose), Count: c.Count, Data: c.Recipe}
-	}
+	return Work{r.Record, c, r.caseSeed(purpose)}.recipe
 }
-
-// OpenBench starts a zygote of an agent with the cases that the caller puts into
-// the image, and a pool of shadows.
-func OpenBench(ctx context.Context, a *Agent, grammar *population.Grammar, o sandbox.Options, fuel int64, shadows, workers int, cases func(*sandbox.Image)) (*Bench, error) {
-	im, err := a.image(grammar)
-	if err != nil {
-		return nil, err
-	}
-	cases(&im)
-	return openBench(ctx, im, grammar, o, fuel, shadows, workers)
-}
-
-func openBench(ctx context.Context, im sandbox.Image, grammar *population.Grammar, o sandbox.Options, fuel int64, shadows, workers int) (*Bench, error) {
-	engine, err := sandbox.Open(ctx, o, im)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := NewPool(ctx, engine, grammar, fuel, shadows, workers)
-	if err != nil {
-		engine.Close()
-		return nil, err
-	}
-	return &Bench{engine, pool}, nil
-}
-
-// Measure scores genomes on the bench's cases.
-func (b *Bench) Measure(ctx context.Context, genomes ...*population.Genome) ([]population.Outcome, error) {
-	return b.pool.Evaluate(ctx, genomes)
-}
-
-// MeasureEach scores genomes on each of some cases alone: an outcome by genome
-// and case. The cases are taken in the given order, and order draws which genome
-// of a case is asked first (nil: as they stand); neither changes an outcome.
-func (b *Bench) MeasureEach(ctx context.Context, cases []int, order *rand.Rand, genomes ...*population.Genome) ([][]population.Outcome, error) {
-	return b.pool.each(ctx, genomes, cases, order)
-}
-
-// Play implements Court for genomes.
-func (b *Bench) Play(ctx context.Context, sides []Code, matches []Match, notes bool) ([]MatchResult, error) {
-	return b.pool.Play(ctx, sides, matches, notes)
-}
-
-// Cases names the bench's cases, in the order of the scores.
-func (b *Bench) Cases() []string { return b.engine.Cases() }
-
-// Close ends the bench's processes.
-func (b *Bench) Close() { b.close() }
 
 // caseSeed derives the seed of a purpose's cases. Training and validation belong
 // to the experiment and its seed; a decision's cases to that one decision, so
 // they are never drawn twice.
 func (r *run) caseSeed(purpose string) uint64 {
 	text := fmt.Sprintf("%s/%s/%d", purpose, r.Record.SpecHash, r.Record.Seed)
-	if purpose == "holdout" {
+	if purpose == holdoutCases {
 		text = fmt.Sprintf("%s/%s/%s/%d", purpose, r.Record.SpecHash, r.Record.ID, r.number)
 	}
 	return CaseSeed("%s", text)
@@ -369,7 +365,7 @@ func (r *run) search(ctx context.Context, train *Bench, from *Stored) (*ga.State
 	}
 	cfg := r.Search
 	cfg.Seed, cfg.Generations = r.Record.Seed, r.Stops.Generations
-	return ga.Run(ctx, cfg, state, train.pool, known, func(s *ga.State, fresh []ga.Member) (bool, error) {
+	return ga.Run(ctx, cfg, state, train, known, func(s *ga.State, fresh []ga.Member) (bool, error) {
 		if err := r.Recorder.Generation(GenerationRecord{r.Record.ID, s, fresh, r.elapsed()}); err != nil {
 			return true, err
 		}

@@ -26,17 +26,34 @@ type seat struct {
 
 // ask has the process answer once. A *sandbox.Failure tells of all the time that it took
 // in the match, not of the last answer alone.
-func (s *seat) ask(ctx context.Context, request sexpr.Value) (sexpr.Value, error) {
+func (s *seat) ask(ctx context.Context, request sexpr.Value) (answer sexpr.Value, err error) {
+	err = s.timed(ctx, func(ctx context.Context) (err error) {
+		answer, err = s.shadow.Ask(ctx, request)
+		return err
+	})
+	return answer, err
+}
+
+// live is ask for a call of the agent, after which the process holds what it changed.
+func (s *seat) live(ctx context.Context, sets uint64, request sexpr.Value) (answer *sandbox.Answer, err error) {
+	err = s.timed(ctx, func(ctx context.Context) (err error) {
+		answer, err = s.shadow.Live(ctx, sets, true, nil, request)
+		return err
+	})
+	return answer, err
+}
+
+func (s *seat) timed(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.left)
 	defer cancel()
 	began := time.Now()
-	answer, err := s.shadow.Ask(ctx, request)
+	err := do(ctx)
 	s.left -= time.Since(began)
 	var failure *sandbox.Failure
 	if errors.As(err, &failure) {
 		failure.Wall, failure.CPU = s.clock-s.left, max(failure.CPU, failure.Exit.CPU)
 	}
-	return answer, err
+	return err
 }
 
 // turns lets so many processes compute at once as it has room for.
@@ -94,16 +111,29 @@ func (l *loss) Error() string { return string(l.side) + " " + l.why }
 
 // blame says why a side lost that gave no answer.
 func blame(side sexpr.Symbol, f *sandbox.Failure, cpu time.Duration) *loss {
-	killed := f.Exit.Signal == syscall.SIGKILL || f.Exit.Signal == syscall.SIGXCPU
 	switch {
 	case environmental(f):
 		return &loss{side, "was silent", true}
-	case f.Cause == sandbox.TimedOut, killed && f.Exit.CPU > cpu*9/10: // the kernel limits by another count than it reports
+	case usedUp(f, cpu):
 		return &loss{side, "used up its processor time", false}
 	case f.Cause == sandbox.Garbled:
 		return &loss{side, "did not answer in the form of the protocol", false}
 	}
 	return &loss{side, "is dead: its process " + f.Exit.String(), false}
+}
+
+// processorTime is what an open process may use of its clock. A quarter: who computes
+// without end reaches it, even where it shares a core, before it can be taken for silent.
+// The limit of the kernel is in whole seconds.
+func processorTime(clock time.Duration) time.Duration {
+	return (clock/4 + time.Second - 1).Truncate(time.Second)
+}
+
+// usedUp says whether a process ran into a limit of its time. The kernel limits by another
+// count than it reports.
+func usedUp(f *sandbox.Failure, cpu time.Duration) bool {
+	killed := f.Exit.Signal == syscall.SIGKILL || f.Exit.Signal == syscall.SIGXCPU
+	return f.Cause == sandbox.TimedOut || (killed && f.Exit.CPU > cpu*9/10)
 }
 
 // shown is text from an untrusted process, fit for one line.

@@ -312,7 +312,7 @@ func (p TournamentPlan) open(ctx context.Context, vault *snapshots.Vault) (Court
 	if slices.Contains(p.Grammars, nil) {
 		return OpenRelay(ctx, im, p.Sandbox, p.Fuel, p.Shadows, p.Workers)
 	}
-	return openBench(ctx, im, p.Grammars[0], p.Sandbox, p.Fuel, p.Shadows, p.Workers)
+	return OpenPool(ctx, im, p.Grammars[0], p.Sandbox, p.Fuel, p.Shadows, p.Workers)
 }
 
 // matchFile holds the referee of matches.
