@@ -1,0 +1,145 @@
+package propose
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"jird/population"
+	"jird/snapshots/sexpr"
+)
+
+// Answer is what a proposer says: a Definition, or Edits of the parent's source.
+type Answer struct {
+	Definition string `json:"definition,omitempty"` // whole definitions; those of the grammar that it leaves out are the parent's
+	Edits      []Edit `json:"edits,omitempty"`      // applied one after the other
+	Note       string `json:"note,omitempty"`       // for people, who are shown its first 1,000 bytes
+}
+
+// Edit replaces the one place where Search stands in the source.
+type Edit struct {
+	Search  string `json:"search"`
+	Replace string `json:"replace"`
+}
+
+// Bounds on an answer.
+const (
+	maxAnswer = 1 << 20 // bytes of it, and of what its edits make
+	maxEdits  = 100
+	maxNote   = 1000
+)
+
+var errNoAnswer = errors.New(`there is no proposal in it: answer with one JSON object, {"definition": "(define ...)"} or {"edits": [{"search": "...", "replace": "..."}]}, or with the whole definitions in Scheme`)
+
+var (
+	thinking = regexp.MustCompile(`(?s)^\s*<think>.*?</think>`)
+	fence    = regexp.MustCompile("(?ms)^[ \t]*```[ \t]*(json|scheme|lisp|scm|)[ \t]*\r?\n(.*?)^[ \t]*```[ \t]*\r?$")
+)
+
+// ReadAnswer finds the proposal in what a proposer wrote. What a model thought aloud first,
+// between <think> and </think>, is passed over. Then the first of these counts: the whole
+// text, if it begins with { or (; the first fenced block without a language or of json,
+// scheme, lisp or scm. What begins with { is an Answer in JSON, with one of definition and
+// edits and whatever other fields; anything else is Scheme. The error is for the proposer.
+func ReadAnswer(text []byte) (Answer, error) {
+	if len(text) > maxAnswer {
+		return Answer{}, fmt.Errorf("the answer has %d bytes, at most %d are read", len(text), maxAnswer)
+	}
+	said := strings.TrimSpace(thinking.ReplaceAllString(string(text), ""))
+	if said == "" {
+		return Answer{}, errors.New("the answer is empty (it may have been cut before it began)")
+	}
+	if said[0] != '{' && said[0] != '(' {
+		block := fence.FindStringSubmatch(said)
+		if block == nil {
+			return Answer{}, errNoAnswer
+		}
+		said = strings.TrimSpace(block[2])
+	}
+	if !strings.HasPrefix(said, "{") {
+		return checked(Answer{Definition: said})
+	}
+	var a Answer
+	if err := json.Unmarshal([]byte(said), &a); err != nil {
+		return Answer{}, fmt.Errorf("the answer is no JSON object as it was asked for: %s", line(err.Error()))
+	}
+	return checked(a)
+}
+
+func checked(a Answer) (Answer, error) {
+	a.Note = Visible(a.Note, maxNote)
+	a.Definition = strings.TrimSpace(a.Definition)
+	given := a.Definition != ""
+	switch {
+	case !given && len(a.Edits) == 0:
+		return Answer{}, errNoAnswer
+	case given && len(a.Edits) > 0:
+		return Answer{}, errors.New("the answer has both definition and edits: give one of them")
+	case len(a.Edits) > maxEdits:
+		return Answer{}, fmt.Errorf("the answer has %d edits: give at most %d, or the whole definition", len(a.Edits), maxEdits)
+	}
+	return a, nil
+}
+
+// source is what the answer makes of its parent's source. The error is for the proposer.
+func (a Answer) source(g *population.Grammar, parent string) (string, error) {
+	if a.Definition != "" {
+		return whole(g, parent, a.Definition)
+	}
+	for i, e := range a.Edits {
+		switch n := strings.Count(parent, e.Search); {
+		case e.Search == "":
+			return "", fmt.Errorf("edit %d has no search text", i+1)
+		case n != 1:
+			return "", fmt.Errorf("edit %d: its search text occurs %d times in the source, it must occur exactly once", i+1, n)
+		}
+		parent = strings.Replace(parent, e.Search, e.Replace, 1)
+		if len(parent) > maxAnswer {
+			return "", fmt.Errorf("edit %d makes the source longer than %d bytes", i+1, maxAnswer)
+		}
+	}
+	return parent, nil
+}
+
+// whole adds to definitions, where one of the grammar is missing among them, all those of
+// the parent that they do not define anew: what it kept may need what stood beside it.
+func whole(g *population.Grammar, parent, definitions string) (string, error) {
+	forms, err := sexpr.ReadAll([]byte(definitions))
+	if err != nil {
+		return "", err
+	}
+	given, evolved := map[sexpr.Symbol]bool{}, map[int]bool{}
+	for _, f := range forms {
+		given[defined(f)] = true
+		evolved[g.Defines(f)] = true
+	}
+	delete(evolved, -1)
+	if len(evolved) == 0 || len(evolved) == len(g.Definitions) {
+		return definitions, nil
+	}
+	var kept []string
+	old, _ := sexpr.ReadAll([]byte(parent)) // canonical: it reads
+	for _, f := range old {
+		if !given[defined(f)] {
+			text, _ := sexpr.Canonical(f)
+			kept = append(kept, string(text))
+		}
+	}
+	return strings.Join(append(kept, definitions), "\n"), nil
+}
+
+// defined is the name that a form defines, or "".
+func defined(form sexpr.Value) sexpr.Symbol {
+	list, ok := form.(sexpr.List)
+	if !ok || len(list) < 2 || list[0] != sexpr.Symbol("define") {
+		return ""
+	}
+	head := list[1]
+	if first, _, ok := sexpr.Pair(head); ok {
+		head = first
+	}
+	name, _ := head.(sexpr.Symbol)
+	return name
+}
