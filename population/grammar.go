@@ -74,6 +74,8 @@ type Grammar struct {
 	Constants   []ConstantRange
 	MaxDepth    int // of one definition; a leaf has depth 1
 	MaxSize     int // nodes of one definition
+
+	Open bool // genomes are any Scheme: nothing can be drawn or varied
 }
 
 // signature is the type of a primitive.

@@ -37,6 +37,8 @@ type Outcome struct {
 	Detail string  // for people; empty when Status is OK
 	Scores []Score // one per case, in the order of the cases; nil unless Status is OK
 	Steps  int64   // fuel used, in steps of the metered evaluator
+
+	Features map[string]float64 // what the referee reports beside scores, by name; nil for none
 }
 
 // WorstFitness is the fitness of a candidate that failed. It is finite: the
