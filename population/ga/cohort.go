@@ -12,7 +12,8 @@ import (
 const duplicateTries = 4
 
 // first draws the first cohort of an island: the seeds, then random genomes (as a
-// control, what the control makes), all distinct where the grammar allows it.
+// control, what the control makes), all distinct where the grammar allows it. An open
+// one can draw nothing: copies of the first seed take the places.
 func (c Config) first(island int) []Member {
 	rng := c.derive("first", island, 0)
 	seen := map[string]bool{}
@@ -22,6 +23,9 @@ func (c Config) first(island int) []Member {
 			seen[g.Hash()] = true
 			cohort = append(cohort, Member{Genome: g, Op: "seed"})
 		}
+	}
+	for c.Grammar.Open && len(cohort) < c.Population {
+		cohort = append(cohort, Member{Genome: c.Seeds[0], Op: "seed"})
 	}
 	return c.fill(rng, cohort, seen)
 }
@@ -53,17 +57,17 @@ func (c Config) random(rng *rand.Rand, seen map[string]bool) Member {
 	}
 }
 
-// next builds an island's cohort from the one before. A migration leaves that
-// one unsorted, and the best may stand anywhere in it: it is put in order, which
-// changes the caller's slice.
-func (c Config) next(rng *rand.Rand, parents []Member) []Member {
+// next builds an island's cohort from the one before and the archive. A migration
+// leaves that one unsorted, and the best may stand anywhere in it: it is put in order,
+// which changes the caller's slice.
+func (c Config) next(rng *rand.Rand, members, archive []Member) []Member {
 	seen := map[string]bool{}
 	if c.Control != Evolve {
 		return c.fill(rng, nil, seen)
 	}
-	sortMembers(parents)
-	cohort := elites(parents, c.Elites, seen)
-	selected := c.selector(parents)
+	sortMembers(members)
+	cohort := elites(members, c.Elites, seen)
+	parents, selected := c.parents(members, archive)
 	for len(cohort) < c.Population {
 		cohort = append(cohort, c.child(rng, parents, selected, seen))
 	}
@@ -86,12 +90,12 @@ func elites(parents []Member, count int, seen map[string]bool) []Member {
 	return kept
 }
 
-func (c Config) selector(parents []Member) population.Selector {
-	cohort := make([]population.Measured, len(parents))
-	for i, m := range parents {
-		cohort[i] = population.Measured{Genome: m.Genome, Outcome: m.Outcome}
-	}
+// selector draws from parents; others are neighbours only.
+func (c Config) selector(parents, others []Member) population.Selector {
+	cohort := measured(parents)
 	switch c.Selection.Kind {
+	case "novelty":
+		return population.Novelty(cohort, measured(others), c.Selection.Size)
 	case "lexicase":
 		return population.Lexicase(cohort)
 	case "epsilon-lexicase":
@@ -149,6 +153,18 @@ func pickWeighted(rng *rand.Rand, weights []float64) int {
 
 func sortMembers(members []Member) {
 	slices.SortStableFunc(members, func(a, b Member) int {
-		return population.Compare(population.Measured{Genome: a.Genome, Outcome: a.Outcome}, population.Measured{Genome: b.Genome, Outcome: b.Outcome})
+		return population.Compare(a.measured(), b.measured())
 	})
+}
+
+func (m Member) measured() population.Measured {
+	return population.Measured{Genome: m.Genome, Outcome: m.Outcome}
+}
+
+func measured(members []Member) []population.Measured {
+	all := make([]population.Measured, len(members))
+	for i, m := range members {
+		all[i] = m.measured()
+	}
+	return all
 }

@@ -26,8 +26,8 @@ import (
 
 // Selection names how parents are chosen.
 type Selection struct {
-	Kind string // "tournament", "lexicase" or "epsilon-lexicase"
-	Size int    // contestants of a tournament
+	Kind string // "tournament", "lexicase", "epsilon-lexicase" or "novelty"
+	Size int    // contestants of a tournament, or for novelty
 }
 
 // Operators are the relative weights of the ways to make a child.
@@ -50,6 +50,13 @@ type Config struct {
 	Operators    Operators
 	Best         int // size of the hall of fame
 	Control      Control
+	// Sources make the children beside the elites; none: the operators make all. A control
+	// has no use for them.
+	Sources  []Source
+	Proposer Proposer // of the sources that are not GP
+	// Archive keeps the best of each cell over these features, and children are made from
+	// it (MAP-Elites); none: from the cohort before.
+	Archive []Feature
 	// Moving says that what a genome scores changes from generation to generation, as
 	// with opponents that evolve too: every cohort is then measured anew, elites as well,
 	// and the hall of fame is that of the last generation.
@@ -83,10 +90,10 @@ func (c Config) Check() error {
 	need(c.Generations >= 0, "generations %d: use 0 (until another stop) or more", c.Generations)
 	switch c.Selection.Kind {
 	case "lexicase", "epsilon-lexicase":
-	case "tournament":
+	case "tournament", "novelty":
 		need(c.Selection.Size >= 1, "selection size %d: use 1 or more", c.Selection.Size)
 	default:
-		need(false, "selection %q: use tournament, lexicase or epsilon-lexicase", c.Selection.Kind)
+		need(false, "selection %q: use tournament, lexicase, epsilon-lexicase or novelty", c.Selection.Kind)
 	}
 	switch c.Control {
 	case Evolve, Random, BestOfN:
@@ -98,7 +105,13 @@ func (c Config) Check() error {
 		need(w >= 0, "operator weight %v: use 0 or more", w)
 		total += w
 	}
-	need(total > 0, "all operator weights are 0: give at least one a weight")
+	c.checkSources(need)
+	c.checkArchive(need)
+	if c.Grammar != nil && c.Grammar.Open {
+		c.checkOpen(need)
+	} else {
+		need(total > 0, "all operator weights are 0: give at least one a weight")
+	}
 	return errors.Join(faults...)
 }
 

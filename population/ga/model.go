@@ -21,7 +21,10 @@ func (m model) Apply(pop *eaopt.Population) error {
 		return err
 	}
 	generation := m.state.Generation + 1 // not written before all islands are done
-	cohort := m.cfg.next(m.cfg.derive("cohort", island, generation), members(pop.Individuals))
+	cohort := members(pop.Individuals)
+	if !m.sourced() { // else all islands are bred together, where they meet
+		cohort = m.cfg.next(m.cfg.derive("cohort", island, generation), cohort, m.state.Archive)
+	}
 	if err := m.barrier.meet(island, cohort); err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type loop struct {
 	state   State
 	started int // generation that the run begins from
 	barrier *barrier
+	credit  map[string]Credit // of the generation that is under way
 	stop    bool
 	failed  error
 }
@@ -57,6 +58,12 @@ func Run(ctx context.Context, cfg Config, from *State, eval population.Evaluator
 	if cfg.Control == BestOfN && len(cfg.Seeds) == 0 {
 		return nil, fmt.Errorf("ga: the control %s needs a seed to vary", cfg.Control)
 	}
+	if cfg.proposes() && cfg.Proposer == nil {
+		return nil, errors.New("ga: the configuration names proposers and has none: set Proposer")
+	}
+	if cfg.Grammar.Open && len(cfg.Seeds) == 0 {
+		return nil, errors.New("ga: nothing can be drawn from an open grammar: a seed is needed")
+	}
 	l := &loop{cfg: cfg, ctx: ctx, eval: eval, known: maps.Clone(known), each: each}
 	if l.known == nil {
 		l.known = map[string]population.Outcome{}
@@ -64,7 +71,7 @@ func Run(ctx context.Context, cfg Config, from *State, eval population.Evaluator
 	if err := l.begin(from); err != nil || l.stop {
 		return &l.state, err
 	}
-	l.barrier = newBarrier(cfg.Islands, l.measure)
+	l.barrier = newBarrier(cfg.Islands, l.generation)
 	return &l.state, l.minimize()
 }
 
@@ -178,6 +185,25 @@ func place(individuals eaopt.Individuals, cohort []Member) {
 	}
 }
 
+// generation is what islands do together: they are bred, where there are sources, and
+// measured.
+func (l *loop) generation(cohorts [][]Member) (fresh []Member, err error) {
+	if !l.sourced() {
+		return l.measure(cohorts)
+	}
+	slots, err := l.breed(cohorts)
+	if err != nil {
+		return nil, err
+	}
+	if fresh, err = l.measure(cohorts); err == nil {
+		l.credit = l.credited(slots, cohorts)
+	}
+	return fresh, err
+}
+
+// sourced says whether children come from more than the operators.
+func (l *loop) sourced() bool { return len(l.cfg.Sources) > 0 && l.cfg.Control == Evolve }
+
 // measure has every genome of the cohorts measured that never was, in the order
 // of island and index, and sets all outcomes.
 func (l *loop) measure(cohorts [][]Member) (fresh []Member, err error) {
@@ -250,6 +276,11 @@ func checkOutcomes(genomes []*population.Genome, outcomes []population.Outcome) 
 				return fault("has %v/%v for case %d: a finite fraction is needed", s.Num, s.Den, c)
 			}
 		}
+		for name, v := range o.Features {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return fault("has the feature %s of %v: a finite number is needed", name, v)
+			}
+		}
 	}
 	return nil
 }
@@ -270,6 +301,8 @@ func (l *loop) finish(cohorts [][]Member, fresh []Member) {
 		candidates = slices.Concat(l.state.Best, candidates)
 	}
 	l.state.Best = bestOf(candidates, max(1, l.cfg.Best))
+	l.state.Archive = l.cfg.archived(l.state.Archive, slices.Concat(cohorts...))
+	l.state.Credit = l.credit
 	l.state.Stagnant++
 	if l.state.Best[0].Outcome.Fitness() < before {
 		l.state.Stagnant = 0

@@ -6,7 +6,7 @@ import "jird/population"
 type Member struct {
 	Genome  *population.Genome
 	Outcome population.Outcome
-	Op      string   // operator that made it: "seed", "random", "crossover", "subtree", "point", "constant", "elite", ...
+	Op      string   // what made it: "seed", "random", an operator ("crossover", "subtree", ...), "elite", "kept", or a proposer by its name
 	Parents []string // hashes of the parents' genomes, in the operator's order
 }
 
@@ -19,4 +19,7 @@ type State struct {
 	Best        []Member   // hall of fame, best first, distinct by genome hash
 	Evaluations int        // distinct genomes measured so far
 	Stagnant    int        // whole generations since Best[0] last improved
+
+	Archive []Member          // the best of each cell, in the order of the cells; nil without one
+	Credit  map[string]Credit // of each source, by name; nil without sources, and before they were asked
 }
