@@ -72,10 +72,9 @@ type Grammar struct {
 	Functions   []string      // primitives that may be drawn
 	Leaves      []sexpr.Value // what may stand at a leaf: a parameter, or an expression such as (- remaining item)
 	Constants   []ConstantRange
-	MaxDepth    int // of one definition; a leaf has depth 1
-	MaxSize     int // nodes of one definition
-
-	Open bool // genomes are any Scheme: nothing can be drawn or varied
+	MaxDepth    int  // of one definition; a leaf has depth 1
+	MaxSize     int  // nodes of one definition
+	Open        bool // genomes are any Scheme: nothing can be drawn or varied
 }
 
 // signature is the type of a primitive.
