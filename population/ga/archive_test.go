@@ -12,25 +12,24 @@ import (
 )
 
 func TestCells(t *testing.T) {
-	cfg := Config{Archive: []Feature{{"size", 0, 10, 5}, {"luck", -1, 1, 2}}}
+	cfg := Config{Archive: []Feature{{"size", 0, 10, 5}, {"luck", -1, 1, 2}}} // the genome has size 3
 	for _, c := range []struct {
-		k          int // unused in the size, which is 3
 		status     population.Status
 		features   map[string]float64
 		cell       int
 		isArchived bool
 	}{
-		{0, population.OK, map[string]float64{"luck": -1}, 2, true},
-		{0, population.OK, map[string]float64{"luck": -0.001}, 2, true},
-		{0, population.OK, map[string]float64{"luck": 0}, 3, true},
-		{0, population.OK, map[string]float64{"luck": 1}, 3, true}, // the upper bound and what is beyond
-		{0, population.OK, map[string]float64{"luck": math.MaxFloat64}, 3, true},
-		{0, population.OK, map[string]float64{"luck": -math.MaxFloat64}, 2, true},
-		{0, population.OK, map[string]float64{"other": 1}, 0, false},
-		{0, population.OK, nil, 0, false},
-		{0, population.Crash, map[string]float64{"luck": 0}, 0, false},
+		{population.OK, map[string]float64{"luck": -1}, 2, true},
+		{population.OK, map[string]float64{"luck": -0.001}, 2, true},
+		{population.OK, map[string]float64{"luck": 0}, 3, true},
+		{population.OK, map[string]float64{"luck": 1}, 3, true}, // the upper bound and what is beyond
+		{population.OK, map[string]float64{"luck": math.MaxFloat64}, 3, true},
+		{population.OK, map[string]float64{"luck": -math.MaxFloat64}, 2, true},
+		{population.OK, map[string]float64{"other": 1}, 0, false},
+		{population.OK, nil, 0, false},
+		{population.Crash, map[string]float64{"luck": 0}, 0, false},
 	} {
-		m := Member{Genome: line(t, c.k), Outcome: population.Outcome{Status: c.status, Features: c.features, Scores: []population.Score{{Num: 1, Den: 1}}}}
+		m := Member{Genome: on(grammar(t), 4), Outcome: population.Outcome{Status: c.status, Features: c.features, Scores: []population.Score{{Num: 1, Den: 1}}}}
 		if cell, ok := cfg.cell(m); cell != c.cell && ok || ok != c.isArchived {
 			t.Errorf("%s %v is in cell %d, %t; want %d, %t", c.status, c.features, cell, ok, c.cell, c.isArchived)
 		}
@@ -43,7 +42,7 @@ func TestCells(t *testing.T) {
 		}
 	}
 	steps := Config{Archive: []Feature{{"depth", 1, 3, 2}, {"steps", 0, 100, 10}}}
-	m := Member{Genome: line(t, 1), Outcome: population.Outcome{Status: population.OK, Steps: 155, Scores: make([]population.Score, 5)}}
+	m := Member{Genome: on(grammar(t), 4), Outcome: population.Outcome{Status: population.OK, Steps: 155, Scores: make([]population.Score, 5)}}
 	if cell, _ := steps.cell(m); cell != 13 {
 		t.Errorf("depth 2 and 31 steps per case are in cell %d, not 13", cell)
 	}
@@ -93,7 +92,7 @@ func TestArchiveCrossesATrap(t *testing.T) {
 	step := func(a Ask, _ Round) *population.Genome {
 		rng := rand.New(rand.NewSource(int64(a.Seed >> 1)))
 		k := max(0, placeOf(a.Parent.Genome)+1-2*rng.Intn(2))
-		g, err := a.Parent.Genome.Grammar().Parse(fmt.Appendf(nil, "(+ (* 0. %d.) (+ x %d.))", rng.Int31(), k)) // many genomes to a place
+		g, err := a.Parent.Genome.Grammar().Parse(fmt.Appendf(nil, "(define (f x) (+ (* 0. %d.) (+ x %d.)))", rng.Int31(), k)) // many genomes to a place
 		if err != nil {
 			t.Error(err)
 		}

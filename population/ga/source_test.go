@@ -68,7 +68,7 @@ func line(t testing.TB, k int) *population.Genome {
 }
 
 func on(g *population.Grammar, k int) *population.Genome {
-	genome, err := g.Parse(fmt.Appendf(nil, "(+ x %d.)", k))
+	genome, err := g.Parse(fmt.Appendf(nil, "(define (f x) (+ x %d.))", k))
 	if err != nil {
 		panic(err)
 	}
