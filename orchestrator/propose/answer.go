@@ -139,7 +139,7 @@ func whole(g *population.Grammar, parent, definitions string) (string, error) {
 		return definitions, nil
 	}
 	var kept []string
-	old, _ := sexpr.ReadAll([]byte(parent)) // canonical: it reads
+	old, _ := sexpr.ReadAll([]byte(parent)) // laid out: it reads
 	for _, f := range old {
 		if !given[defined(f)] {
 			text, _ := sexpr.Canonical(f)
