@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"jird/population"
@@ -33,10 +34,7 @@ const (
 
 var errNoAnswer = errors.New(`there is no proposal in it: answer with one JSON object, {"definition": "(define ...)"} or {"edits": [{"search": "...", "replace": "..."}]}, or with the whole definitions in Scheme`)
 
-var (
-	thinking = regexp.MustCompile(`(?s)^\s*<think>.*?</think>`)
-	fence    = regexp.MustCompile("(?ms)^[ \t]*```[ \t]*(json|scheme|lisp|scm|)[ \t]*\r?\n(.*?)^[ \t]*```[ \t]*\r?$")
-)
+var thinking = regexp.MustCompile(`(?s)^\s*<think>.*?</think>`)
 
 // ReadAnswer finds the proposal in what a proposer wrote. What a model thought aloud first,
 // between <think> and </think>, is passed over. Then the first of these counts: the whole
@@ -52,11 +50,11 @@ func ReadAnswer(text []byte) (Answer, error) {
 		return Answer{}, errors.New("the answer is empty (it may have been cut before it began)")
 	}
 	if said[0] != '{' && said[0] != '(' {
-		block := fence.FindStringSubmatch(said)
-		if block == nil {
+		block, ok := fenced(said)
+		if !ok {
 			return Answer{}, errNoAnswer
 		}
-		said = strings.TrimSpace(block[2])
+		said = strings.TrimSpace(block)
 	}
 	if !strings.HasPrefix(said, "{") {
 		return checked(Answer{Definition: said})
@@ -66,6 +64,27 @@ func ReadAnswer(text []byte) (Answer, error) {
 		return Answer{}, fmt.Errorf("the answer is no JSON object as it was asked for: %s", line(err.Error()))
 	}
 	return checked(a)
+}
+
+// fenced is the first fenced block that may hold a proposal.
+func fenced(text string) (block string, ok bool) {
+	open, wanted := false, false
+	for l := range strings.Lines(text) {
+		language, fence := strings.CutPrefix(strings.TrimSpace(l), "```")
+		switch {
+		case open && fence && language == "":
+			if wanted {
+				return block, true
+			}
+			open = false
+		case open:
+			block += l
+		case fence:
+			open, block = true, ""
+			wanted = slices.Contains([]string{"", "json", "scheme", "lisp", "scm"}, strings.TrimSpace(language))
+		}
+	}
+	return "", false
 }
 
 func checked(a Answer) (Answer, error) {
@@ -120,7 +139,7 @@ func whole(g *population.Grammar, parent, definitions string) (string, error) {
 		return definitions, nil
 	}
 	var kept []string
-	old, _ := sexpr.ReadAll([]byte(parent)) // canonical: it reads
+	old, _ := sexpr.ReadAll([]byte(parent)) // laid out: it reads
 	for _, f := range old {
 		if !given[defined(f)] {
 			text, _ := sexpr.Canonical(f)

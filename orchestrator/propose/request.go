@@ -80,7 +80,7 @@ type Range struct {
 // Parent is what is to be improved.
 type Parent struct {
 	Hash     string   `json:"hash"`
-	Source   string   `json:"source"`   // canonical, one definition on a line
+	Source   string   `json:"source"`   // what the edits of an answer are applied to
 	Fitness  *float64 `json:"fitness"`  // null where it failed
 	Status   string   `json:"status"`   // "ok", or how it failed
 	Scores   []Score  `json:"scores"`   // on the training cases that it was measured on
@@ -116,7 +116,7 @@ const (
 // request makes the first request of an ask.
 func (p *Proposers) request(a ga.Ask) Request {
 	parent := Parent{
-		Hash: a.Parent.Genome.Hash(), Source: a.Parent.Genome.Source(), Fitness: fitness(a.Parent), Status: string(a.Parent.Outcome.Status),
+		Hash: a.Parent.Genome.Hash(), Source: layout(a.Parent.Genome.Source()), Fitness: fitness(a.Parent), Status: string(a.Parent.Outcome.Status),
 		Scores: []Score{}, Failures: Visible(a.Parent.Outcome.Detail, maxFailures),
 	}
 	for i, s := range a.Parent.Outcome.Scores {
@@ -131,7 +131,7 @@ func (p *Proposers) request(a ga.Ask) Request {
 		Language: p.task.language(a.Parent.Genome), Parent: parent, Inspirations: []Example{},
 	}
 	for _, m := range a.Inspirations {
-		r.Inspirations = append(r.Inspirations, Example{m.Genome.Source(), fitness(m)})
+		r.Inspirations = append(r.Inspirations, Example{layout(m.Genome.Source()), fitness(m)})
 	}
 	return r
 }
