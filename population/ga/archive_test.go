@@ -101,7 +101,7 @@ func TestArchiveCrossesATrap(t *testing.T) {
 	start := line(t, 0)
 	for seed := range uint64(2) {
 		plain := Config{
-			Grammar: start.Grammar(), Seeds: []*population.Genome{start}, Seed: seed, Islands: 2, Population: 20, Generations: 60,
+			Grammar: start.Grammar(), Seeds: []*population.Genome{start}, Seed: seed, Islands: 2, Population: 12, Generations: 100,
 			Selection: Selection{Kind: "tournament", Size: 4}, Elites: 2, Best: 1, Sources: []Source{{Name: "step", Share: 1}},
 		}
 		archive := plain

@@ -2,6 +2,7 @@ package ga
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"jird/population"
@@ -41,11 +42,17 @@ func (cases byHash) Evaluate(_ context.Context, genomes []*population.Genome) ([
 
 // BenchmarkLoop is the loop's own cost per genome.
 func BenchmarkLoop(b *testing.B) {
-	for _, kind := range []string{"tournament", "lexicase", "epsilon-lexicase"} {
+	for _, kind := range []string{"tournament", "lexicase", "epsilon-lexicase", "novelty", "archive", "archive and novelty"} {
 		b.Run(kind, func(b *testing.B) {
 			cfg := config(b)
 			cfg.Grammar = benchGrammar()
 			cfg.Islands, cfg.Population, cfg.Generations, cfg.Selection = 4, 100, 40, Selection{kind, 5}
+			if strings.HasPrefix(kind, "archive") {
+				cfg.Archive, cfg.Selection.Kind = []Feature{{"size", 1, 45, 45}, {"depth", 1, 9, 9}}, "tournament"
+			}
+			if strings.HasSuffix(kind, "novelty") {
+				cfg.Selection.Kind = "novelty"
+			}
 			runs := 0
 			for b.Loop() {
 				if _, err := Run(b.Context(), cfg, nil, byHash(10), nil, nil); err != nil {

@@ -9,9 +9,9 @@
 // measured before and only dealt out, so that a run can be resumed; the context
 // is checked at every evaluation.
 //
-// A run is a pure function of its configuration: all randomness is derived from
-// (seed, island, generation), so a run resumed from a State equals one that was
-// never interrupted.
+// A run is a pure function of its configuration, and of what evaluator and proposer
+// answer: all randomness is derived from (seed, island, generation), so a run resumed
+// from a State equals one that was never interrupted.
 package ga
 
 import (
@@ -24,7 +24,8 @@ import (
 	"jird/population"
 )
 
-// Selection names how parents are chosen.
+// Selection names how parents are chosen. Novelty without an archive has no memory: what
+// was left behind is new again, and a search goes to and fro.
 type Selection struct {
 	Kind string // "tournament", "lexicase", "epsilon-lexicase" or "novelty"
 	Size int    // contestants of a tournament, or for novelty
