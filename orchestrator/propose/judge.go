@@ -69,7 +69,7 @@ func (j *judge) genome(a *asked) (*population.Genome, *refusal) {
 	if err != nil {
 		return nil, refuse(Unreadable, "%v", err)
 	}
-	source, err := answer.source(j.task.Grammar, a.request.Parent.Source)
+	source, err := answer.source(a.request.Parent.Source)
 	if err != nil {
 		class := Invalid
 		if answer.Edits != nil {
