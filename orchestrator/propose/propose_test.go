@@ -501,6 +501,36 @@ func TestCeilingOverAResumedRun(t *testing.T) {
 	}
 }
 
+// lostStore is a store that fails.
+type lostStore struct{ read, write error }
+
+func (b lostStore) Exchange(string) (*Exchange, error) { return nil, b.read }
+func (b lostStore) Record(Exchange) error              { return b.write }
+
+func TestStoreThatFailsEndsTheRun(t *testing.T) {
+	c, lost := script(t, counted), errors.New("the ledger is lost")
+	for _, store := range []lostStore{{read: lost}, {write: lost}} {
+		p, _ := proposers(t, Ceilings{}, store, c)
+		if _, err := p.Propose(t.Context(), round(t, "script", 2)); !errors.Is(err, lost) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestPauses(t *testing.T) {
+	p := &Proposers{base: firstPause, limit: longestPause}
+	for attempt, bound := range map[int]time.Duration{1: time.Second, 3: 4 * time.Second, 7: time.Minute, 1000: time.Minute} {
+		least, most := time.Hour, time.Duration(0)
+		for range 1000 {
+			d := p.pause(attempt, 0)
+			least, most = min(least, d), max(most, d)
+		}
+		if least < 0 || most > bound || least > bound/10 || most < bound-bound/10 {
+			t.Errorf("after attempt %d it pauses from %v to %v, want from 0 to %v", attempt, least, most, bound)
+		}
+	}
+}
+
 func TestVisible(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain\n\ttext é": "plain\n\ttext é", "\x1b[2J\x00\x7f": `\x1b;[2J\x0;\x7f;`, "a\u202eb\u200bc": `a\x202e;b\x200b;c`,
