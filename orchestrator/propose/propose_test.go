@@ -463,6 +463,27 @@ func TestOneOfSeveralDefinitions(t *testing.T) {
 	}
 }
 
+// A definition may be data: its items are counted, not its nodes.
+func TestListsAreProposed(t *testing.T) {
+	c := script(t, `cat >request.json; if grep -q '"refused"' request.json; then echo "'((0 1) (2 3))"; else echo "'((0 1) (1 2) (2 3) (0 3))"; fi`)
+	g := &population.Grammar{
+		Definitions: []population.Definition{{Name: "network", Result: population.List, Shape: &population.Shape{High: 3, Of: 2, Rising: true, Min: 1, Max: 3}}},
+		MaxDepth:    2, MaxSize: 3,
+	}
+	p, err := New(Task{Grammar: g}, []Source{c}, Ceilings{}, newMemory(), (&heard{}).say)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := ga.Round{Tried: func(string) bool { return false }, Asks: []ga.Ask{{Proposer: "script", Parent: member(t, g, "'((0 3))", 1)}}}
+	if got := propose(t, p, r); got[0] != "(quote ((0 1) (2 3)))" {
+		t.Errorf("%q", got)
+	}
+	data, err := os.ReadFile(filepath.Join(c.Dir, "request.json"))
+	if err != nil || !strings.Contains(string(data), "network has 4 items: use 1 to 3") || !strings.Contains(string(data), `"args":[],"returns":"list","items":{"low":0,"high":3,"of":2,"rising":true,"min":1,"max":3}`) {
+		t.Errorf("%s, %v", data, err)
+	}
+}
+
 func TestRequestOfAFailedParent(t *testing.T) {
 	p, _ := proposers(t, Ceilings{}, newMemory(), script(t, ""))
 	m := ga.Member{Genome: parse(t, policies(), "(sqrt item)"), Outcome: population.Outcome{Status: population.Crash, Detail: strings.Repeat("x\x07\u202e", 10_000)}}
