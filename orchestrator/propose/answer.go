@@ -36,10 +36,11 @@ var errNoAnswer = errors.New(`there is no proposal in it: answer with one JSON o
 var thinking = regexp.MustCompile(`(?s)^\s*<think>.*?</think>`)
 
 // ReadAnswer finds the proposal in what a proposer wrote. What a model thought aloud first,
-// between <think> and </think>, is passed over. Then the first of these counts: the whole
-// text, if it begins with { or (; the first fenced block without a language or of json,
-// scheme, lisp or scm. What begins with { is an Answer in JSON, with one of definition and
-// edits and whatever other fields; anything else is Scheme. The error is for the proposer.
+// between <think> and </think>, is passed over. Then it is the whole text, if it begins with
+// { or as Scheme does, with ( ' or ;, or else the first fenced block without a language or
+// of json, scheme, lisp or scm. What begins with { is an Answer in JSON, with one of
+// definition and edits and whatever other fields; anything else is Scheme. The error is for
+// the proposer.
 func ReadAnswer(text []byte) (Answer, error) {
 	if len(text) > maxAnswer {
 		return Answer{}, fmt.Errorf("the answer has %d bytes, at most %d are read", len(text), maxAnswer)
@@ -48,7 +49,7 @@ func ReadAnswer(text []byte) (Answer, error) {
 	if said == "" {
 		return Answer{}, errors.New("the answer is empty (it may have been cut before it began)")
 	}
-	if said[0] != '{' && said[0] != '(' {
+	if !strings.Contains("{(';", said[:1]) {
 		block, ok := fenced(said)
 		if !ok {
 			return Answer{}, errNoAnswer

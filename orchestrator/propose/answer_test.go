@@ -15,6 +15,8 @@ func TestReadAnswer(t *testing.T) {
 		"\n (define (f) 1) ; so\n":                                                             {Definition: "(define (f) 1) ; so"},
 		"So:\n```json\n{\"edits\": [{\"search\": \"a\", \"replace\": \"b\"}]}\n```\nGood luck": edit,
 		"So:\n  ```scheme\r\n(f)\r\n  ```\r\n":                                                 {Definition: "(f)"},
+		"; a policy\n(f)":                                                                      {Definition: "; a policy\n(f)"},
+		"'(1 2)":                                                                               {Definition: "'(1 2)"},
 		"```\n; a policy\n(f)\n```":                                                            {Definition: "; a policy\n(f)"},
 		"```python\nprint()\n```\n```lisp\n(f)\n```":                                           {Definition: "(f)"},
 		"```scm\n(f)\n```\n```scm\n(g)\n```":                                                   {Definition: "(f)"},
