@@ -8,13 +8,12 @@ import (
 	"slices"
 	"strings"
 
-	"jird/population"
 	"jird/snapshots/sexpr"
 )
 
 // Answer is what a proposer says: a Definition, or Edits of the parent's source.
 type Answer struct {
-	Definition string `json:"definition,omitempty"` // whole definitions; those of the grammar that it leaves out are the parent's
+	Definition string `json:"definition,omitempty"` // whole definitions; what it does not define anew is the parent's
 	Edits      []Edit `json:"edits,omitempty"`      // applied one after the other
 	Note       string `json:"note,omitempty"`       // for people, who are shown its first 1,000 bytes
 }
@@ -37,10 +36,11 @@ var errNoAnswer = errors.New(`there is no proposal in it: answer with one JSON o
 var thinking = regexp.MustCompile(`(?s)^\s*<think>.*?</think>`)
 
 // ReadAnswer finds the proposal in what a proposer wrote. What a model thought aloud first,
-// between <think> and </think>, is passed over. Then the first of these counts: the whole
-// text, if it begins with { or (; the first fenced block without a language or of json,
-// scheme, lisp or scm. What begins with { is an Answer in JSON, with one of definition and
-// edits and whatever other fields; anything else is Scheme. The error is for the proposer.
+// between <think> and </think>, is passed over. Then it is the whole text, if it begins with
+// { or as Scheme does, with ( ' or ;, or else the first fenced block without a language or
+// of json, scheme, lisp or scm. What begins with { is an Answer in JSON, with one of
+// definition and edits and whatever other fields; anything else is Scheme. The error is for
+// the proposer.
 func ReadAnswer(text []byte) (Answer, error) {
 	if len(text) > maxAnswer {
 		return Answer{}, fmt.Errorf("the answer has %d bytes, at most %d are read", len(text), maxAnswer)
@@ -49,7 +49,7 @@ func ReadAnswer(text []byte) (Answer, error) {
 	if said == "" {
 		return Answer{}, errors.New("the answer is empty (it may have been cut before it began)")
 	}
-	if said[0] != '{' && said[0] != '(' {
+	if !strings.Contains("{(';", said[:1]) {
 		block, ok := fenced(said)
 		if !ok {
 			return Answer{}, errNoAnswer
@@ -103,9 +103,9 @@ func checked(a Answer) (Answer, error) {
 }
 
 // source is what the answer makes of its parent's source. The error is for the proposer.
-func (a Answer) source(g *population.Grammar, parent string) (string, error) {
+func (a Answer) source(parent string) (string, error) {
 	if a.Definition != "" {
-		return whole(g, parent, a.Definition)
+		return amend(parent, a.Definition)
 	}
 	for i, e := range a.Edits {
 		switch n := strings.Count(parent, e.Search); {
@@ -122,31 +122,38 @@ func (a Answer) source(g *population.Grammar, parent string) (string, error) {
 	return parent, nil
 }
 
-// whole adds to definitions, where one of the grammar is missing among them, all those of
-// the parent that they do not define anew: what it kept may need what stood beside it.
-func whole(g *population.Grammar, parent, definitions string) (string, error) {
+// amend puts each definition in the place of the parent's of its name, and what is new
+// before them all. Where nothing is defined, it is a body alone.
+func amend(parent, definitions string) (string, error) {
 	forms, err := sexpr.ReadAll([]byte(definitions))
 	if err != nil {
 		return "", err
 	}
-	given, evolved := map[sexpr.Symbol]bool{}, map[int]bool{}
-	for _, f := range forms {
-		given[defined(f)] = true
-		evolved[g.Defines(f)] = true
-	}
-	delete(evolved, -1)
-	if len(evolved) == 0 || len(evolved) == len(g.Definitions) {
+	if len(forms) == 1 && defined(forms[0]) == "" {
 		return definitions, nil
 	}
-	var kept []string
-	old, _ := sexpr.ReadAll([]byte(parent)) // laid out: it reads
-	for _, f := range old {
-		if !given[defined(f)] {
-			text, _ := sexpr.Canonical(f)
-			kept = append(kept, string(text))
+	next, _ := sexpr.ReadAll([]byte(parent)) // it is a genome's
+	var before []sexpr.Value
+	given := map[sexpr.Symbol]bool{"": true}
+	for _, f := range forms {
+		name := defined(f)
+		at := slices.IndexFunc(next, func(old sexpr.Value) bool { return defined(old) == name })
+		if at < 0 || given[name] { // what is given twice is not hidden from who reads it
+			before = append(before, f)
+		} else {
+			next[at] = f
 		}
+		given[name] = true
 	}
-	return strings.Join(append(kept, definitions), "\n"), nil
+	var lines []string
+	for _, f := range append(before, next...) {
+		text, err := sexpr.Canonical(f)
+		if err != nil {
+			return "", err
+		}
+		lines = append(lines, string(text))
+	}
+	return strings.Join(lines, "\n"), nil
 }
 
 // defined is the name that a form defines, or "".
@@ -156,9 +163,12 @@ func defined(form sexpr.Value) sexpr.Symbol {
 		return ""
 	}
 	head := list[1]
-	if first, _, ok := sexpr.Pair(head); ok {
-		head = first
+	for {
+		first, _, ok := sexpr.Pair(head)
+		if !ok {
+			name, _ := head.(sexpr.Symbol)
+			return name
+		}
+		head = first // of a curried definition too
 	}
-	name, _ := head.(sexpr.Symbol)
-	return name
 }

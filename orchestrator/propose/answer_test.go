@@ -15,6 +15,8 @@ func TestReadAnswer(t *testing.T) {
 		"\n (define (f) 1) ; so\n":                                                             {Definition: "(define (f) 1) ; so"},
 		"So:\n```json\n{\"edits\": [{\"search\": \"a\", \"replace\": \"b\"}]}\n```\nGood luck": edit,
 		"So:\n  ```scheme\r\n(f)\r\n  ```\r\n":                                                 {Definition: "(f)"},
+		"; a policy\n(f)":                                                                      {Definition: "; a policy\n(f)"},
+		"'(1 2)":                                                                               {Definition: "'(1 2)"},
 		"```\n; a policy\n(f)\n```":                                                            {Definition: "; a policy\n(f)"},
 		"```python\nprint()\n```\n```lisp\n(f)\n```":                                           {Definition: "(f)"},
 		"```scm\n(f)\n```\n```scm\n(g)\n```":                                                   {Definition: "(f)"},
@@ -55,12 +57,33 @@ func TestEdits(t *testing.T) {
 		{"", "x", "! edit 1 has no search text"},
 		{"+ ", strings.Repeat(" ", maxAnswer), "! edit 1 makes the source longer"},
 	} {
-		got, err := Answer{Edits: []Edit{{c.search, c.replace}}}.source(policies(), source)
+		got, err := Answer{Edits: []Edit{{c.search, c.replace}}}.source(source)
 		if err != nil {
 			got = "! " + err.Error()
 		}
 		if !strings.HasPrefix(got, c.want) {
 			t.Errorf("%.20q by %.20q makes %.80s", c.search, c.replace, got)
+		}
+	}
+}
+
+// A definition takes the place of the one of its name; what is left out is the parent's.
+func TestAmend(t *testing.T) {
+	const parent = "(define help 1)\n(define (f x) help)\n(define (g x) x)"
+	for definitions, want := range map[string]string{
+		"(define (g y) y)":                      "(define help 1)\n(define (f x) help)\n(define (g y) y)",
+		"(define more 2) (define (f x) more)":   "(define more 2)\n(define help 1)\n(define (f x) more)\n(define (g x) x)",
+		"(set! help 2) (define help 3)":         "(set! help 2)\n(define help 3)\n(define (f x) help)\n(define (g x) x)",
+		"(define (f x) 1) (define ((f x) y) 2)": "(define ((f x) y) 2)\n(define help 1)\n(define (f x) 1)\n(define (g x) x)",
+		"(+ x 1)":                               "(+ x 1)",
+		"(define (f x) 1":                       "! 1:",
+	} {
+		got, err := Answer{Definition: definitions}.source(parent)
+		if err != nil {
+			got = "! " + err.Error()
+		}
+		if got != want && (want[0] != '!' || !strings.HasPrefix(got, want)) {
+			t.Errorf("%s makes\n%s", definitions, got)
 		}
 	}
 }

@@ -400,7 +400,7 @@ func TestKeyIsNowhere(t *testing.T) {
 	}
 	k := newKey(secret)
 	data, err := json.Marshal(map[string]any{"k": k, "p": &k})
-	if shown := fmt.Sprintf("%v %+v %#v %s %q %x %d %s %v", k, k, k, k, k, k, struct{ k key }{k}, data, &k); err != nil || strings.Contains(shown, secret[:5]) || strings.Contains(shown, "736b2d") {
+	if shown := fmt.Sprintf("%v %+v %#v %s %q %x %d %s %v", k, k, k, k, k, k, struct{ k key }{k}, data, &k) + k.String(); err != nil || strings.Contains(shown, secret[:5]) || strings.Contains(shown, "736b2d") {
 		t.Errorf("a key is printed as %s, %v", shown, err)
 	}
 }

@@ -140,14 +140,13 @@ func (p *Proposers) exchange(ctx context.Context, a *asked) (*Exchange, error) {
 		answer, spent, err := a.source.once(ctx, a.body)
 		x.Attempts++
 		x.TokensIn, x.TokensOut, x.Micros = x.TokensIn+spent.in, x.TokensOut+spent.out, x.Micros+spent.micros
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
 		var failed *failure
 		switch {
-		case err == nil:
+		case err == nil: // paid for, so kept also where the run is to stop
 			x.Answer = answer
 			return x, p.record(*x)
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
 		case !errors.As(err, &failed):
 			return nil, fmt.Errorf("proposer %s: %w", x.Proposer, err)
 		case !failed.again || x.Attempts >= a.attempts:

@@ -42,9 +42,16 @@ type judge struct {
 
 func (p *Proposers) judge(r ga.Round) *judge {
 	j := &judge{task: p.task, tried: r.Tried, genomes: make([]*population.Genome, len(r.Asks)), taken: map[string]bool{}}
+	sketches := map[string][]uint64{}
 	for _, g := range r.Near {
-		j.held = append(j.held, sketch(g.Source()))
+		s := p.sketches[g.Hash()]
+		if s == nil {
+			s = sketch(g.Source())
+		}
+		sketches[g.Hash()] = s
+		j.held = append(j.held, s)
 	}
+	p.sketches = sketches
 	return j
 }
 
@@ -69,7 +76,7 @@ func (j *judge) genome(a *asked) (*population.Genome, *refusal) {
 	if err != nil {
 		return nil, refuse(Unreadable, "%v", err)
 	}
-	source, err := answer.source(j.task.Grammar, a.request.Parent.Source)
+	source, err := answer.source(a.request.Parent.Source)
 	if err != nil {
 		class := Invalid
 		if answer.Edits != nil {

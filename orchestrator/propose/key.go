@@ -24,10 +24,8 @@ func (k key) value() string {
 const hidden = "[key]"
 
 func (k key) String() string               { return hidden }
-func (k key) GoString() string             { return hidden }
 func (k key) Format(s fmt.State, _ rune)   { fmt.Fprint(s, hidden) }
 func (k key) MarshalJSON() ([]byte, error) { return json.Marshal(hidden) }
-func (k key) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // leastKey is how many bytes a secret has at least to be looked for: a shorter one, such as
 // LANG=C, would be found everywhere.

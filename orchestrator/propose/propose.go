@@ -104,6 +104,8 @@ type Proposers struct {
 	order   []string
 	account account
 
+	sketches map[string][]uint64 // of what the run held in the last round, by hash: most stays
+
 	storing     sync.Mutex // one goroutine at a time uses the store
 	base, limit time.Duration
 }

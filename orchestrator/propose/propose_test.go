@@ -453,13 +453,34 @@ func TestOneOfSeveralDefinitions(t *testing.T) {
 		"(define (bound x) x)": "(define (priority item remaining) item)\n(define (bound x) x)",
 		"(define (bound x) x) (define (priority item remaining) 1)": "(define (priority item remaining) 1.)\n(define (bound x) x)",
 	} {
-		src, err := Answer{Definition: answer}.source(g, parent.Source())
+		src, err := Answer{Definition: answer}.source(parent.Source())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := parse(t, g, src).Source(); got != want {
 			t.Errorf("%s makes %s", answer, got)
 		}
+	}
+}
+
+// A definition may be data: its items are counted, not its nodes.
+func TestListsAreProposed(t *testing.T) {
+	c := script(t, `cat >request.json; if grep -q '"refused"' request.json; then echo "'((0 1) (2 3))"; else echo "'((0 1) (1 2) (2 3) (0 3))"; fi`)
+	g := &population.Grammar{
+		Definitions: []population.Definition{{Name: "network", Result: population.List, Shape: &population.Shape{High: 3, Of: 2, Rising: true, Min: 1, Max: 3}}},
+		MaxDepth:    2, MaxSize: 3,
+	}
+	p, err := New(Task{Grammar: g}, []Source{c}, Ceilings{}, newMemory(), (&heard{}).say)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := ga.Round{Tried: func(string) bool { return false }, Asks: []ga.Ask{{Proposer: "script", Parent: member(t, g, "'((0 3))", 1)}}}
+	if got := propose(t, p, r); got[0] != "(quote ((0 1) (2 3)))" {
+		t.Errorf("%q", got)
+	}
+	data, err := os.ReadFile(filepath.Join(c.Dir, "request.json"))
+	if err != nil || !strings.Contains(string(data), "network has 4 items: use 1 to 3") || !strings.Contains(string(data), `"args":[],"returns":"list","items":{"low":0,"high":3,"of":2,"rising":true,"min":1,"max":3}`) {
+		t.Errorf("%s, %v", data, err)
 	}
 }
 
@@ -475,7 +496,7 @@ func TestRequestOfAFailedParent(t *testing.T) {
 	}
 	p.task.Open, p.task.Names = true, []string{"agent-handle"}
 	l := p.request(ga.Ask{Parent: m}).Language
-	if l.Kind != "open" || l.Functions != nil || l.MaxSize != 0 || l.Names[0] != "agent-handle" || l.Definitions[0].Returns != "" || l.Definitions[0].Args[0].Type != "" {
+	if l.Kind != "open" || l.Functions != nil || l.MaxSize != 0 || l.Names[0] != "agent-handle" || !reflect.DeepEqual(l.Definitions, []Definition{{Name: "priority"}}) {
 		t.Errorf("%+v", l)
 	}
 }
@@ -498,6 +519,36 @@ func TestCeilingOverAResumedRun(t *testing.T) {
 	}
 	if err := resumed.Restore([]Usage{{Proposer: "gone"}}); err == nil || !strings.Contains(err.Error(), `"gone"`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// lostStore is a store that fails.
+type lostStore struct{ read, write error }
+
+func (b lostStore) Exchange(string) (*Exchange, error) { return nil, b.read }
+func (b lostStore) Record(Exchange) error              { return b.write }
+
+func TestStoreThatFailsEndsTheRun(t *testing.T) {
+	c, lost := script(t, counted), errors.New("the ledger is lost")
+	for _, store := range []lostStore{{read: lost}, {write: lost}} {
+		p, _ := proposers(t, Ceilings{}, store, c)
+		if _, err := p.Propose(t.Context(), round(t, "script", 2)); !errors.Is(err, lost) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestPauses(t *testing.T) {
+	p := &Proposers{base: firstPause, limit: longestPause}
+	for attempt, bound := range map[int]time.Duration{1: time.Second, 3: 4 * time.Second, 7: time.Minute, 1000: time.Minute} {
+		least, most := time.Hour, time.Duration(0)
+		for range 1000 {
+			d := p.pause(attempt, 0)
+			least, most = min(least, d), max(most, d)
+		}
+		if least < 0 || most > bound || least > bound/10 || most < bound-bound/10 {
+			t.Errorf("after attempt %d it pauses from %v to %v, want from 0 to %v", attempt, least, most, bound)
+		}
 	}
 }
 

@@ -46,10 +46,10 @@ type Language struct {
 	Names       []string     `json:"names,omitempty"` // that the agent defines already
 }
 
-// Definition is one that must be there. In an open language no types are given.
+// Definition is one that must be there. Of an open language only the name is told.
 type Definition struct {
 	Name    string `json:"name"`
-	Args    []Arg  `json:"args"`
+	Args    []Arg  `json:"args,omitzero"`
 	Returns string `json:"returns,omitempty"`
 	Items   *Items `json:"items,omitempty"` // of a list
 }
@@ -57,7 +57,7 @@ type Definition struct {
 // Arg is an argument of a definition.
 type Arg struct {
 	Name string `json:"name"`
-	Type string `json:"type,omitempty"`
+	Type string `json:"type"`
 }
 
 // Items are what a list is made of.
@@ -110,7 +110,8 @@ const (
 		"with the functions listed and nothing else: no let, no recursion, no other definition. Nothing can fail: (/ a 0) is 1, (sqrt a) is that of the magnitude of a, and what is too large for a number is clamped. " +
 		"A definition that returns a list is (define (NAME) '(ITEM ...)): data."
 	aboutOpen = "Any Scheme of the subset that Gambit and Gerbil share (R7RS without libraries and without reader syntax that only one of them has). " +
-		"The definitions listed must be there with these arguments; more may be added, by names that are not taken."
+		"The definitions listed must be there, with the arguments that they have in the parent; more may be added, by names that are not taken. " +
+		"It runs in a process of its own without files, network or other programs, within limits of time and memory."
 )
 
 // request makes the first request of an ask.
@@ -169,19 +170,15 @@ func (t Task) language(parent *population.Genome) Language {
 }
 
 func (t Task) definition(d population.Definition) Definition {
-	made := Definition{Name: d.Name, Args: []Arg{}}
+	if t.Open {
+		return Definition{Name: d.Name}
+	}
+	made := Definition{Name: d.Name, Args: []Arg{}, Returns: d.Result.String()}
 	for _, p := range d.Params {
 		made.Args = append(made.Args, Arg{p.Name, p.Kind.String()})
 	}
-	made.Returns = d.Result.String()
 	if s := d.Shape; s != nil {
 		made.Items = &Items{s.Low, s.High, s.Of, s.Rising, s.Min, s.Max}
-	}
-	if t.Open {
-		for i := range made.Args {
-			made.Args[i].Type = ""
-		}
-		made.Returns, made.Items = "", nil
 	}
 	return made
 }
