@@ -1,0 +1,141 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	workStream   = "JIRD_WORK"
+	resultStream = "JIRD_RESULTS"
+	deadStream   = "JIRD_DEAD"
+	objectBucket = "JIRD_OBJECTS"
+	outputBucket = "JIRD_OUTPUTS"
+
+	workerSubject  = "jird.worker"
+	missingSubject = "jird.missing"
+	wakeSubject    = "jird.wake"
+)
+
+// Headers of messages.
+const (
+	objectHeader = "Jird-Object" // the bytes are the object of this hash
+	noteHeader   = "Jird-Note"   // what a worker says of a job:
+	noteBeat     = "beat"        // it is at it
+	noteFailed   = "failed"      // it cannot do it, and why
+	noteReturned = "returned"    // it ends, and gives it back
+)
+
+func resultSubject(id string) string { return "jird.result." + id }
+func noteSubject(id string) string   { return "jird.job." + id + ".note" }
+func heardSubject(id string) string  { return "jird.job." + id + ".*" }
+
+func (n Needs) subject(id string) string {
+	return fmt.Sprintf("jird.work.%s.%d.%s", n.class(), n.Isolation, id)
+}
+
+func (n Needs) consumer() string { return fmt.Sprintf("%s-%d", n.class(), n.Isolation) }
+
+func streams() []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			Name: resultStream, Subjects: []string{"jird.result.*"},
+			MaxAge: Kept, MaxBytes: ResultBytes, MaxMsgs: ResultCount, Discard: jetstream.DiscardOld,
+			AllowDirect: true,
+			// Who waits hears of a result when it is the first one, and is stored.
+			RePublish: &jetstream.RePublish{Source: "jird.result.*", Destination: "jird.job.{{wildcard(1)}}.result"},
+		},
+		{
+			Name: deadStream, Subjects: []string{"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + workStream + ".*"},
+			MaxAge: Kept, MaxMsgs: 10_000, MaxBytes: 16 << 20, Discard: jetstream.DiscardOld,
+		},
+		{
+			Name: workStream, Subjects: []string{"jird.work.>"}, Retention: jetstream.WorkQueuePolicy,
+			MaxAge: Kept, MaxBytes: WorkBytes, Discard: jetstream.DiscardNew,
+			AllowDirect: true,
+		},
+	}
+}
+
+func buckets() []jetstream.ObjectStoreConfig {
+	return []jetstream.ObjectStoreConfig{
+		{Bucket: objectBucket, TTL: Kept, MaxBytes: ObjectBytes},
+		{Bucket: outputBucket, TTL: Kept, MaxBytes: OutputBytes},
+	}
+}
+
+// build makes the streams and buckets that are missing.
+func build(ctx context.Context, js jetstream.JetStream) error {
+	for _, c := range streams() {
+		_, err := js.Stream(ctx, c.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			_, err = js.CreateStream(ctx, c)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another submitter, just now
+			return fmt.Errorf("stream %s: %w", c.Name, err)
+		}
+	}
+	for _, c := range buckets() {
+		_, err := js.ObjectStore(ctx, c.Bucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			_, err = js.CreateObjectStore(ctx, c)
+		}
+		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+			return fmt.Errorf("object store %s: %w", c.Bucket, err)
+		}
+	}
+	return nil
+}
+
+// buildConsumer makes the consumer of one kind of job.
+func buildConsumer(ctx context.Context, js jetstream.JetStream, n Needs, ackWait time.Duration) error {
+	_, err := js.CreateConsumer(ctx, workStream, jetstream.ConsumerConfig{
+		Durable: n.consumer(), FilterSubject: n.subject("*"),
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: Tries,
+		MaxAckPending: 10_000, // jobs under way at once
+		MaxWaiting:    10_000, // idle slots of workers
+		// Long enough for its jobs, since without it they would not be found.
+		InactiveThreshold: 2 * Kept,
+	})
+	if errors.Is(err, jetstream.ErrConsumerExists) {
+		return nil // made otherwise, by an operator: it holds
+	}
+	return err
+}
+
+// missing says that a part of the layout is gone, or that nobody answers for it.
+func missing(err error) bool {
+	for _, e := range []error{
+		jetstream.ErrStreamNotFound, jetstream.ErrConsumerNotFound, jetstream.ErrBucketNotFound,
+		jetstream.ErrNoStreamResponse, jetstream.ErrConsumerDoesNotExist, errNoResponders,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func code(err error) jetstream.ErrorCode {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode
+	}
+	return 0
+}
+
+// storeFailed is the server's code for a stream that has no room; the client has no name for it.
+const storeFailed jetstream.ErrorCode = 10077
+
+// full says that a stream has no room.
+func full(err error) bool { return code(err) == storeFailed }
+
+// taken says that there is a message for the subject already.
+func taken(err error) bool {
+	c := code(err)
+	return c == jetstream.JSErrCodeStreamWrongLastSequence || c == jetstream.JSErrCodeStreamWrongLastSequenceConstant
+}
