@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"jird/snapshots/sexpr"
+	"jird/population"
 )
 
 // Answer is what a proposer says: a Definition, or Edits of the parent's source.
@@ -102,73 +102,31 @@ func checked(a Answer) (Answer, error) {
 	return a, nil
 }
 
-// source is what the answer makes of its parent's source. The error is for the proposer.
-func (a Answer) source(parent string) (string, error) {
+// genome is what the answer makes of a parent, whose source the request had as it is shown.
+// Where the answer does not fit, the refusal says so.
+func (a Answer) genome(parent *population.Genome, shown string) (*population.Genome, *refusal) {
 	if a.Definition != "" {
-		return amend(parent, a.Definition)
+		g, err := parent.Amend([]byte(a.Definition))
+		if err != nil {
+			return nil, refuse(Invalid, "%v", err)
+		}
+		return g, nil
 	}
 	for i, e := range a.Edits {
-		switch n := strings.Count(parent, e.Search); {
+		switch n := strings.Count(shown, e.Search); {
 		case e.Search == "":
-			return "", fmt.Errorf("edit %d has no search text", i+1)
+			return nil, refuse(Misplaced, "edit %d has no search text", i+1)
 		case n != 1:
-			return "", fmt.Errorf("edit %d: its search text occurs %d times in the source, it must occur exactly once", i+1, n)
+			return nil, refuse(Misplaced, "edit %d: its search text occurs %d times in the source, it must occur exactly once", i+1, n)
 		}
-		parent = strings.Replace(parent, e.Search, e.Replace, 1)
-		if len(parent) > maxAnswer {
-			return "", fmt.Errorf("edit %d makes the source longer than %d bytes", i+1, maxAnswer)
+		shown = strings.Replace(shown, e.Search, e.Replace, 1)
+		if len(shown) > maxAnswer {
+			return nil, refuse(Misplaced, "edit %d makes the source longer than %d bytes", i+1, maxAnswer)
 		}
 	}
-	return parent, nil
-}
-
-// amend puts each definition in the place of the parent's of its name, and what is new
-// before them all. Where nothing is defined, it is a body alone.
-func amend(parent, definitions string) (string, error) {
-	forms, err := sexpr.ReadAll([]byte(definitions))
+	g, err := parent.Grammar().Parse([]byte(shown))
 	if err != nil {
-		return "", err
+		return nil, refuse(Invalid, "%v", err)
 	}
-	if len(forms) == 1 && defined(forms[0]) == "" {
-		return definitions, nil
-	}
-	next, _ := sexpr.ReadAll([]byte(parent)) // it is a genome's
-	var before []sexpr.Value
-	given := map[sexpr.Symbol]bool{"": true}
-	for _, f := range forms {
-		name := defined(f)
-		at := slices.IndexFunc(next, func(old sexpr.Value) bool { return defined(old) == name })
-		if at < 0 || given[name] { // what is given twice is not hidden from who reads it
-			before = append(before, f)
-		} else {
-			next[at] = f
-		}
-		given[name] = true
-	}
-	var lines []string
-	for _, f := range append(before, next...) {
-		text, err := sexpr.Canonical(f)
-		if err != nil {
-			return "", err
-		}
-		lines = append(lines, string(text))
-	}
-	return strings.Join(lines, "\n"), nil
-}
-
-// defined is the name that a form defines, or "".
-func defined(form sexpr.Value) sexpr.Symbol {
-	list, ok := form.(sexpr.List)
-	if !ok || len(list) < 2 || list[0] != sexpr.Symbol("define") {
-		return ""
-	}
-	head := list[1]
-	for {
-		first, _, ok := sexpr.Pair(head)
-		if !ok {
-			name, _ := head.(sexpr.Symbol)
-			return name
-		}
-		head = first // of a curried definition too
-	}
+	return g, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"jird/sandbox"
@@ -18,14 +19,15 @@ import (
 // and runs with the user's rights.
 type Command struct {
 	Calling
-	Argv []string // no shell reads it
-	Dir  string   // that it runs in
-	Env  []string // names of variables that it gets, beside a plain PATH, HOME, TMPDIR and LANG
+	Argv  []string // no shell reads it
+	Dir   string   // that it runs in
+	Files []string // there, that it needs beside those that Argv names
+	Env   []string // names of variables that it gets, beside a plain PATH, HOME, TMPDIR and LANG
 }
 
 type command struct {
 	Command
-	files map[string]string // hash of each file that Argv names
+	files map[string]string // hash of each file
 }
 
 func (c Command) open() (source, error) {
@@ -34,7 +36,7 @@ func (c Command) open() (source, error) {
 		faults = append(faults, fmt.Errorf("proposer %q: it has no command: name a program and its arguments", c.Name))
 	}
 	made := &command{Command: c, files: map[string]string{}}
-	for i, word := range c.Argv {
+	for i, word := range slices.Concat(c.Argv, c.Files) {
 		if i == 0 && !strings.Contains(word, "/") {
 			continue // found in PATH: a version of the system's
 		}

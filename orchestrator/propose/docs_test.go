@@ -51,8 +51,9 @@ func TestPageShowsEveryField(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if src, err := a.source("(define (priority item remaining) (- item remaining))"); err != nil || src == "" {
-			t.Errorf("%q, %v", src, err)
+		parent := parse(t, policies(), "(- item remaining)")
+		if _, why := a.genome(parent, parent.Source()); why != nil {
+			t.Errorf("%s: %s", block, why.reason)
 		}
 	}
 	for _, f := range fields(reflect.TypeFor[Answer](), nil) {

@@ -76,20 +76,12 @@ func (j *judge) genome(a *asked) (*population.Genome, *refusal) {
 	if err != nil {
 		return nil, refuse(Unreadable, "%v", err)
 	}
-	source, err := answer.source(a.request.Parent.Source)
-	if err != nil {
-		class := Invalid
-		if answer.Edits != nil {
-			class = Misplaced
-		}
-		return nil, refuse(class, "%v", err)
+	g, why := answer.genome(a.parent, a.request.Parent.Source)
+	if why != nil {
+		return nil, why
 	}
-	g, err := j.task.Grammar.Parse([]byte(source))
-	if err != nil {
-		return nil, refuse(Invalid, "%v", err)
-	}
-	if !j.task.Open {
-		if why := j.allowed(g, a.request.Language); why != nil {
+	if !j.task.Grammar.Open {
+		if why = j.allowed(g, a.request.Language); why != nil {
 			return nil, why
 		}
 	}

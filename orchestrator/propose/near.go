@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"jird/population"
 	"jird/snapshots/sexpr"
 )
 
@@ -133,8 +134,8 @@ func binders(v sexpr.Value, bound map[sexpr.Symbol]bool) {
 			}
 		}
 		for _, inner := range list[1:] { // what is defined in a body is its own as well
-			if name := defined(inner); name != "" && list[0] != sexpr.Symbol("quote") {
-				bound[name] = true
+			if name := population.Defined(inner); name != "" && list[0] != sexpr.Symbol("quote") {
+				bound[sexpr.Symbol(name)] = true
 			}
 		}
 	}

@@ -36,7 +36,6 @@ type Task struct {
 	Text    string // the user's words
 	File    string // of the agent, where the definitions stand
 	Grammar *population.Grammar
-	Open    bool     // whether genomes are any Scheme: then the grammar's limits and functions do not count
 	Names   []string // that the agent defines already, told where genomes are any Scheme
 	Cases   []string // names of the training cases, in the order of scores
 }
@@ -160,6 +159,7 @@ func open(s Source) (*opened, error) {
 type asked struct {
 	place    int // in the round
 	source   *opened
+	parent   *population.Genome
 	request  Request
 	encoded  []byte
 	body     []byte
@@ -178,7 +178,7 @@ func (p *Proposers) Propose(ctx context.Context, r ga.Round) ([]*population.Geno
 			return nil, fmt.Errorf("propose: there is no proposer %q", a.Proposer)
 		}
 		s.usage.Asked++
-		asks = append(asks, &asked{place: i, source: s, request: p.request(a)})
+		asks = append(asks, &asked{place: i, source: s, parent: a.Parent.Genome, request: p.request(a)})
 	}
 	for _, s := range p.sources {
 		s.tight = false
@@ -190,7 +190,7 @@ func (p *Proposers) Propose(ctx context.Context, r ga.Round) ([]*population.Geno
 	var second []*asked
 	for _, a := range asks {
 		if why := j.take(a); why != nil {
-			again := &asked{place: a.place, source: a.source, request: a.request}
+			again := &asked{place: a.place, source: a.source, parent: a.parent, request: a.request}
 			again.request.Refused = &Refused{Answer: Visible(string(a.exchange.Answer), maxRefused), Reason: why.reason}
 			second = append(second, again)
 		}

@@ -444,25 +444,6 @@ func TestNewNamesAllFaults(t *testing.T) {
 	}
 }
 
-// A definition that is left out of several is the parent's.
-func TestOneOfSeveralDefinitions(t *testing.T) {
-	g := policies()
-	g.Definitions = append(g.Definitions, population.Definition{Name: "bound", Params: []population.Param{{Name: "x"}}})
-	parent := parse(t, g, "(define (priority item remaining) item) (define (bound x) (+ x 1))")
-	for answer, want := range map[string]string{
-		"(define (bound x) x)": "(define (priority item remaining) item)\n(define (bound x) x)",
-		"(define (bound x) x) (define (priority item remaining) 1)": "(define (priority item remaining) 1.)\n(define (bound x) x)",
-	} {
-		src, err := Answer{Definition: answer}.source(parent.Source())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := parse(t, g, src).Source(); got != want {
-			t.Errorf("%s makes %s", answer, got)
-		}
-	}
-}
-
 // A definition may be data: its items are counted, not its nodes.
 func TestListsAreProposed(t *testing.T) {
 	c := script(t, `cat >request.json; if grep -q '"refused"' request.json; then echo "'((0 1) (2 3))"; else echo "'((0 1) (1 2) (2 3) (0 3))"; fi`)
@@ -494,7 +475,9 @@ func TestRequestOfAFailedParent(t *testing.T) {
 	if !reflect.DeepEqual(r.Language.Functions, []string{"*", "+", "-", "max", "sqrt"}) {
 		t.Errorf("the parent's own functions are not allowed: %v", r.Language.Functions)
 	}
-	p.task.Open, p.task.Names = true, []string{"agent-handle"}
+	p.task.Grammar = &population.Grammar{Open: true, Definitions: []population.Definition{{Name: "priority"}}}
+	m.Genome = parse(t, p.task.Grammar, "(define (priority item remaining) item)")
+	p.task.Names = []string{"agent-handle"}
 	l := p.request(ga.Ask{Parent: m}).Language
 	if l.Kind != "open" || l.Functions != nil || l.MaxSize != 0 || l.Names[0] != "agent-handle" || !reflect.DeepEqual(l.Definitions, []Definition{{Name: "priority"}}) {
 		t.Errorf("%+v", l)

@@ -109,7 +109,9 @@ const (
 	aboutGrammar = "Each definition is (define (NAME ARG ...) EXPRESSION): an expression over its arguments, numbers, #t and #f, " +
 		"with the functions listed and nothing else: no let, no recursion, no other definition. Nothing can fail: (/ a 0) is 1, (sqrt a) is that of the magnitude of a, and what is too large for a number is clamped. " +
 		"A definition that returns a list is (define (NAME) '(ITEM ...)): data."
-	aboutOpen = "Any Scheme of the subset that Gambit and Gerbil share (R7RS without libraries and without reader syntax that only one of them has). " +
+	aboutOpen = "Any Scheme that Gambit and Gerbil both run: R5RS without define-syntax, and define-record-type, parameterize, raise, " +
+		"with-exception-catcher, string ports, tables (make-table, table-ref, table-set!), u8vectors and f64vectors. " +
+		"There is nothing to import, and no let-values, filter, fold, sort or assert. " +
 		"The definitions listed must be there, with the arguments that they have in the parent; more may be added, by names that are not taken. " +
 		"It runs in a process of its own without files, network or other programs, within limits of time and memory."
 )
@@ -117,7 +119,7 @@ const (
 // request makes the first request of an ask.
 func (p *Proposers) request(a ga.Ask) Request {
 	parent := Parent{
-		Hash: a.Parent.Genome.Hash(), Source: layout(a.Parent.Genome.Source()), Fitness: fitness(a.Parent), Status: string(a.Parent.Outcome.Status),
+		Hash: a.Parent.Genome.Hash(), Source: sexpr.Layout(a.Parent.Genome.Source()), Fitness: fitness(a.Parent), Status: string(a.Parent.Outcome.Status),
 		Scores: []Score{}, Failures: Visible(a.Parent.Outcome.Detail, maxFailures),
 	}
 	for i, s := range a.Parent.Outcome.Scores {
@@ -132,7 +134,7 @@ func (p *Proposers) request(a ga.Ask) Request {
 		Language: p.task.language(a.Parent.Genome), Parent: parent, Inspirations: []Example{},
 	}
 	for _, m := range a.Inspirations {
-		r.Inspirations = append(r.Inspirations, Example{layout(m.Genome.Source()), fitness(m)})
+		r.Inspirations = append(r.Inspirations, Example{sexpr.Layout(m.Genome.Source()), fitness(m)})
 	}
 	return r
 }
@@ -150,7 +152,7 @@ func fitness(m ga.Member) *float64 {
 func (t Task) language(parent *population.Genome) Language {
 	g := t.Grammar
 	l := Language{Kind: "grammar", About: aboutGrammar, MaxSize: g.MaxSize, MaxDepth: g.MaxDepth}
-	if t.Open {
+	if t.Grammar.Open {
 		l = Language{Kind: "open", About: aboutOpen, Names: t.Names}
 	} else {
 		l.Functions = slices.Clone(g.Functions)
@@ -170,7 +172,7 @@ func (t Task) language(parent *population.Genome) Language {
 }
 
 func (t Task) definition(d population.Definition) Definition {
-	if t.Open {
+	if t.Grammar.Open {
 		return Definition{Name: d.Name}
 	}
 	made := Definition{Name: d.Name, Args: []Arg{}, Returns: d.Result.String()}

@@ -50,18 +50,18 @@ func (a *account) room(one cost, n int) int {
 // Usage is what one proposer was asked, what came of it and what it cost. Exchanges that
 // were replayed count as they did when they were made.
 type Usage struct {
-	Proposer  string
-	Asked     int            // children wanted of it
-	Accepted  int            // genomes that were worth a measurement
-	Refused   map[string]int // answers by what was wrong with them: Unreadable, Misplaced, ...
-	GivenUp   int            // children that it was asked for twice, in vain
-	Failed    int            // requests without an answer after all attempts
-	NoRoom    int            // requests that a ceiling left no room for
-	Replayed  int            // requests whose exchange was recorded
-	Calls     int            // attempts
-	TokensIn  int64
-	TokensOut int64
-	Micros    int64 // millionths of the currency that prices are given in
+	Proposer  string         `json:"proposer"`
+	Asked     int            `json:"asked"`    // children wanted of it
+	Accepted  int            `json:"accepted"` // genomes that were worth a measurement
+	Refused   map[string]int `json:"refused"`  // answers by what was wrong with them: Unreadable, Misplaced, ...
+	GivenUp   int            `json:"given_up"` // children that it was asked for twice, in vain
+	Failed    int            `json:"failed"`   // requests without an answer after all attempts
+	NoRoom    int            `json:"no_room"`  // requests that a ceiling left no room for
+	Replayed  int            `json:"replayed"` // requests whose exchange was recorded
+	Calls     int            `json:"calls"`    // attempts
+	TokensIn  int64          `json:"tokens_in"`
+	TokensOut int64          `json:"tokens_out"`
+	Micros    int64          `json:"micros"` // millionths of the currency that prices are given in
 }
 
 func (u Usage) cost() cost { return cost{u.Calls, u.TokensIn, u.TokensOut, u.Micros} }
@@ -72,6 +72,17 @@ func (u *Usage) add(c cost) {
 	u.TokensOut += c.out
 	u.Micros += c.micros
 }
+
+// AllRefused is how many answers were refused.
+func (u Usage) AllRefused() (n int) {
+	for _, of := range u.Refused {
+		n += of
+	}
+	return n
+}
+
+// Money is what it cost, in the currency that prices are given in.
+func (u Usage) Money() float64 { return float64(u.Micros) / 1e6 }
 
 // Spent is what each proposer used, in the order that New was given.
 func (p *Proposers) Spent() []Usage {

@@ -1,11 +1,9 @@
-package propose
+package sexpr
 
 import (
 	"math/rand"
 	"strings"
 	"testing"
-
-	"jird/snapshots/sexpr"
 )
 
 func TestLayout(t *testing.T) {
@@ -17,7 +15,7 @@ func TestLayout(t *testing.T) {
       '(1 2)
       (append (walk left) (list "a long text in the middle") (walk right)))))
 (define (short x) x)`
-	if got := layout(source); got != want {
+	if got := Layout(source); got != want {
 		t.Errorf("it is laid out as\n%s", got)
 	}
 }
@@ -26,28 +24,29 @@ func TestLayout(t *testing.T) {
 func TestLayoutReadsBack(t *testing.T) {
 	same := func(source string) {
 		t.Helper()
-		before, err := sexpr.ReadAll([]byte(source))
+		before, err := ReadAll([]byte(source))
 		if err != nil {
 			t.Fatal(err)
 		}
-		after, err := sexpr.ReadAll([]byte(layout(source)))
-		if err != nil || !sexpr.Equal(sexpr.List(before), sexpr.List(after)) {
-			t.Errorf("%s\nis laid out as\n%s\n%v", source, layout(source), err)
+		after, err := ReadAll([]byte(Layout(source)))
+		if err != nil || !Equal(List(before), List(after)) {
+			t.Errorf("%s\nis laid out as\n%s\n%v", source, Layout(source), err)
 		}
 	}
-	g := policies()
-	g.MaxDepth, g.MaxSize = 30, 1000
 	rng := rand.New(rand.NewSource(1))
-	for range 10 {
-		genome := g.Random(rng)
-		for range 20 {
-			genome = g.Subtree(rng, genome)
+	var tree func(depth int) string
+	tree = func(depth int) string {
+		if depth == 0 || rng.Intn(5) == 0 {
+			return []string{"x", "1.5", "'(a b)", "\"some text\""}[rng.Intn(4)]
 		}
-		same(genome.Source())
+		return "(if (< a-name " + tree(depth-1) + ") " + tree(depth-1) + " " + tree(depth-1) + ")"
+	}
+	for range 50 {
+		same("(define (f x) " + tree(8) + ")")
 	}
 	same(`(define (f . x) (quote) (quote a b) (quote (quote a)) #(1 2) #u8(1) "a\nb" #\x41 |odd name| key: (a . b) () (()) #t 1e100)`)
 	deep := strings.Repeat("(list 1 ", 400) + strings.Repeat(")", 400)
-	if same(deep); len(layout(deep)) > 100*400 {
-		t.Errorf("%d bytes of %d are shown", len(deep), len(layout(deep)))
+	if same(deep); len(Layout(deep)) > 100*400 {
+		t.Errorf("%d bytes of %d are shown", len(deep), len(Layout(deep)))
 	}
 }

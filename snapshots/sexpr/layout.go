@@ -1,10 +1,8 @@
-package propose
+package sexpr
 
 import (
 	"math"
 	"strings"
-
-	"jird/snapshots/sexpr"
 )
 
 // A line of a source that is shown has so many columns, where its atoms allow it, and
@@ -14,10 +12,14 @@ const (
 	lastIndent = 40
 )
 
-// layout writes canonical definitions as people write them, for whoever is to edit them:
-// what fits stands on one line, 'x for (quote x). It reads as the same data.
-func layout(source string) string {
-	forms, _ := sexpr.ReadAll([]byte(source)) // canonical: it reads
+// Layout writes data as people write code, for whoever is to read or edit it: what fits
+// into 88 columns stands on one line, 'x for (quote x). It reads as the same data. What
+// cannot be read comes back as it is.
+func Layout(source string) string {
+	forms, err := ReadAll([]byte(source))
+	if err != nil {
+		return source
+	}
 	var b strings.Builder
 	for i, f := range forms {
 		if i > 0 {
@@ -30,8 +32,8 @@ func layout(source string) string {
 
 // lay writes a value from a column on. A list that does not fit has its head on the first
 // line, of what defines or binds also what comes next, and each other item on its own.
-func lay(b *strings.Builder, v sexpr.Value, column int) {
-	list, ok := v.(sexpr.List)
+func lay(b *strings.Builder, v Value, column int) {
+	list, ok := v.(List)
 	if !ok || len(list) < 2 || quoted(list) {
 		flat(b, v, math.MaxInt)
 		return
@@ -43,7 +45,7 @@ func lay(b *strings.Builder, v sexpr.Value, column int) {
 	}
 	b.WriteByte('(')
 	indent, rest := min(column, lastIndent)+1, 1
-	if head, ok := list[0].(sexpr.Symbol); ok {
+	if head, ok := list[0].(Symbol); ok {
 		indent++
 		switch head {
 		case "define", "lambda", "let", "let*", "letrec", "letrec*", "if", "when", "unless", "case", "do", "set!":
@@ -67,15 +69,15 @@ func lay(b *strings.Builder, v sexpr.Value, column int) {
 	b.WriteByte(')')
 }
 
-func quoted(l sexpr.List) bool { return len(l) == 2 && l[0] == sexpr.Symbol("quote") }
+func quoted(l List) bool { return len(l) == 2 && l[0] == Symbol("quote") }
 
 // flat writes a value on one line, and says whether it has at most so many bytes: where it
 // has more, it stops.
-func flat(b *strings.Builder, v sexpr.Value, most int) bool {
-	list, ok := v.(sexpr.List)
+func flat(b *strings.Builder, v Value, most int) bool {
+	list, ok := v.(List)
 	switch {
 	case !ok:
-		text, _ := sexpr.Canonical(v)
+		text, _ := Canonical(v)
 		b.Write(text)
 	case quoted(list):
 		b.WriteByte('\'')
