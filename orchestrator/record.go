@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"jird/orchestrator/promote"
+	"jird/orchestrator/propose"
 	"jird/population"
 	"jird/population/ga"
 )
@@ -29,8 +30,9 @@ type RunRecord struct {
 type GenerationRecord struct {
 	Run     string
 	State   *ga.State
-	Fresh   []ga.Member   // genomes measured for the first time in this run, in measuring order
-	Elapsed time.Duration // of the run so far; kept in a table of timings
+	Fresh   []ga.Member     // genomes measured for the first time in this run, in measuring order
+	Elapsed time.Duration   // of the run so far; kept in a table of timings
+	Spent   []propose.Usage // of the run so far, by its proposers; nil for none
 }
 
 // Measurement is one genome measured outside the search: for the choice of the
@@ -74,9 +76,10 @@ type Stored struct {
 	Status   string // RunRunning, RunDone or RunInterrupted
 	Stop     string // why it ended: "generations", "budget", ...
 	Started  time.Time
-	Last     *ga.State     // nil before the first whole generation
-	Decision *Decision     // nil before the decision
-	Elapsed  time.Duration // of all whole generations so far
+	Last     *ga.State       // nil before the first whole generation
+	Decision *Decision       // nil before the decision
+	Elapsed  time.Duration   // of all whole generations so far
+	Spent    []propose.Usage // by the end of Last
 }
 
 // Declarer keeps what was declared.
@@ -102,6 +105,10 @@ type Recorder interface {
 	Finish(run, status, stop string, shadowsPeak int, isolation string, elapsed time.Duration) error
 	// Load returns a run with its last whole generation.
 	Load(run string) (*Stored, error)
+	// Exchange returns what a proposer's request of a hash was answered, nil where that is
+	// not known: see propose.Store. Exchanged keeps it.
+	Exchange(run, hash string) (*propose.Exchange, error)
+	Exchanged(run string, x propose.Exchange) error
 	// Outcomes returns every training outcome of the run by genome hash.
 	Outcomes(run string) (map[string]population.Outcome, error)
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"jird/orchestrator/promote"
+	"jird/orchestrator/propose"
 	"jird/population"
 	"jird/population/ga"
 	"jird/sandbox"
@@ -51,6 +52,7 @@ type Plan struct {
 	Holdout  Cases
 	Cascade  Cascade // of the training cases
 	Stops    Stops
+	Asking   Asking
 	Alpha    float64 // of the decision, with Effect and Power: see promote.Plan
 	Effect   float64
 	Power    float64
@@ -58,6 +60,13 @@ type Plan struct {
 	Shadows  int   // alive at once
 	Workers  int   // computing at once
 	Sandbox  sandbox.Options
+}
+
+// Asking is whom a run asks for genomes, beside or in place of the operators.
+type Asking struct {
+	Task      string // what they are told
+	Proposers []propose.Source
+	Ceilings  propose.Ceilings
 }
 
 // Event is progress, for people.
@@ -96,6 +105,8 @@ type Result struct {
 	Reason      string       `json:"reason"`
 	Snapshot    string       `json:"snapshot"`
 	Interrupted bool         `json:"interrupted"`
+
+	Proposers []propose.Usage `json:"proposers,omitempty"` // what they were asked for and used
 }
 
 // Numbers are what can be asserted: train and holdout of winner and incumbent, gain (how
@@ -139,9 +150,10 @@ type run struct {
 	Deps
 	agent   *Agent
 	started time.Time
-	before  time.Duration // spent by earlier parts of a resumed run
-	number  int           // of its decision
-	steps   int64         // of the search so far
+	before  time.Duration      // spent by earlier parts of a resumed run
+	number  int                // of its decision
+	asked   *propose.Proposers // nil for none
+	steps   int64              // of the search so far
 	stop    string
 	peak    int
 }
@@ -245,6 +257,7 @@ func (r *run) carryOut(ctx context.Context, from *Stored) (*Result, error) {
 		return nil, err
 	}
 	result.Evaluations, result.Generations = state.Evaluations, state.Generation
+	result.Proposers = r.spent()
 	return result, nil
 }
 
@@ -365,8 +378,14 @@ func (r *run) search(ctx context.Context, train *Bench, from *Stored) (*ga.State
 	}
 	cfg := r.Search
 	cfg.Seed, cfg.Generations = r.Record.Seed, r.Stops.Generations
+	if err := r.openProposers(train, from); err != nil {
+		return nil, err
+	}
+	if r.asked != nil {
+		cfg.Proposer = r.asked
+	}
 	return ga.Run(ctx, cfg, state, train, known, func(s *ga.State, fresh []ga.Member) (bool, error) {
-		if err := r.Recorder.Generation(GenerationRecord{r.Record.ID, s, fresh, r.elapsed()}); err != nil {
+		if err := r.Recorder.Generation(GenerationRecord{r.Record.ID, s, fresh, r.elapsed(), r.spent()}); err != nil {
 			return true, err
 		}
 		for _, m := range fresh {
@@ -394,6 +413,8 @@ func (r *run) reached(s *ga.State) string {
 		return "target"
 	case c.Stagnation > 0 && s.Stagnant >= c.Stagnation:
 		return "no progress"
+	case r.asked != nil && r.Search.Grammar.Open && r.asked.Exhausted(): // nothing else makes genomes
+		return "ceilings"
 	case c.StopFile != "" && exists(c.StopFile):
 		return "stop file"
 	case c.Budget > 0 && r.elapsed() >= c.Budget:

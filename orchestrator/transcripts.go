@@ -229,7 +229,7 @@ func (t *Transcripts) score(ctx context.Context, i int, answers sexpr.List, deta
 	score, features, ok := readScore(v)
 	if !ok {
 		text, _ := sexpr.Canonical(v)
-		return population.Outcome{}, &AgentError{refereeFile, fmt.Errorf("transcript-score answered %.80s; it must be a finite number, a pair of two with the second above zero, or a list of one of these and (FEATURE . NUMBER) ...", text)}
+		return population.Outcome{}, &AgentError{refereeFile, fmt.Errorf("transcript-score answered %.80s; it must be a finite number, a pair of two with the second above zero, or a list of one of these and then pairs (FEATURE . NUMBER)", text)}
 	}
 	return population.Outcome{Status: population.OK, Detail: detail, Scores: []population.Score{score}, Features: features}, nil
 }

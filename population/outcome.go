@@ -21,6 +21,9 @@ const (
 	Cascade Status = "cascade" // the first cases were scored too badly to go on
 )
 
+// Statuses are all of them.
+var Statuses = []Status{OK, Fuel, Type, Crash, Memory, Timeout, Garbage, Cascade}
+
 // Score is what the referee gave for one case: the fraction Num/Den, lower is
 // better. Both are kept because the mean over cases is the sum of the
 // numerators over the sum of the denominators. Num and Den are finite, Den is
