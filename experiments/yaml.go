@@ -287,6 +287,17 @@ func (r *reader) text(to *string) field {
 	}
 }
 
+// prose reads a text that may have several lines, after | or >.
+func (r *reader) prose(to *string) field {
+	return func(n ast.Node, name string) {
+		if s, ok := n.(*ast.LiteralNode); ok {
+			*to = s.Value.Value
+			return
+		}
+		r.text(to)(n, name)
+	}
+}
+
 func (r *reader) oneOf(to *string, allowed ...string) field {
 	return func(n ast.Node, name string) {
 		if s, ok := n.(*ast.StringNode); ok && slices.Contains(allowed, s.Value) {

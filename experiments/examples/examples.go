@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-//go:embed blank dilemma packer packer-duel self-destruct sortnet
+//go:embed blank dilemma packer packer-duel packer-open self-destruct sortnet
 var files embed.FS
 
 // shared are files that an example takes from another one, or has twice: where they

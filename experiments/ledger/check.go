@@ -151,7 +151,41 @@ func (c *checker) run(id string) error {
 			c.fault("%s: genome %.12s is of generation %d, which is missing", where, hash, generation)
 		}
 	}
+	if err := c.steering(where, id, next, born); err != nil {
+		return err
+	}
 	return c.scored(where, "SELECT hash, source, status, scores FROM measurement WHERE run = ? ORDER BY purpose, hash", id)
+}
+
+// steering checks what stands beside the generations of a run.
+func (c *checker) steering(where, id string, generations int, born map[string]int) error {
+	var number int
+	var archive, credit, hash, text string
+	if err := c.rows("SELECT number, archive, credit FROM steering WHERE run = ? ORDER BY number", []any{id}, []any{&number, &archive, &credit}, func() {
+		where := fmt.Sprintf("%s, what steers generation %d", where, number)
+		if number >= generations {
+			c.fault("%s: that generation is missing", where)
+		}
+		if !json.Valid([]byte(credit)) {
+			c.fault("%s: its credit cannot be read", where)
+		}
+		c.members(where, "[]", archive, number, born)
+	}); err != nil {
+		return err
+	}
+	if err := c.rows("SELECT hash, features FROM feature WHERE run = ? ORDER BY hash", []any{id}, []any{&hash, &text}, func() {
+		var features map[string]float64
+		if _, known := born[hash]; !known || json.Unmarshal([]byte(text), &features) != nil {
+			c.fault("%s: features of genome %.12s, which is not there or has others than numbers", where, hash)
+		}
+	}); err != nil {
+		return err
+	}
+	return c.rows("SELECT hash, request FROM exchange WHERE run = ? ORDER BY hash", []any{id}, []any{&hash, &text}, func() {
+		if !json.Valid([]byte(text)) {
+			c.fault("%s: the request of exchange %.12s cannot be read", where, hash)
+		}
+	})
 }
 
 // genomes returns in which generation each genome of a run was first measured.

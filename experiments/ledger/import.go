@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,6 +121,7 @@ const (
 	asJSON
 	asMaybe // JSON, or NULL for null
 	asFlag
+	asBytes // in hexadecimal
 )
 
 type column struct {
@@ -128,7 +130,7 @@ type column struct {
 }
 
 func columns(list string) (all []column) {
-	kinds := map[string]int{"t": asText, "i": asWhole, "r": asReal, "j": asJSON, "m": asMaybe, "b": asFlag}
+	kinds := map[string]int{"t": asText, "i": asWhole, "r": asReal, "j": asJSON, "m": asMaybe, "b": asFlag, "x": asBytes}
 	for field := range strings.FieldsSeq(list) {
 		name, kind, _ := strings.Cut(field, ":")
 		all = append(all, column{name, kinds[kind]})
@@ -142,6 +144,9 @@ var rowsOf = map[string][]column{
 	"run":         columns("id:t name:t variant:t spec:j spec_hash:t agent:t evaluator:t runtime:t seed:i generations:i budget:i repeat:i"),
 	"genome":      columns("sequence:i hash:t source:t generation:i operator:t parents:j status:t detail:t steps:i scores:j"),
 	"generation":  columns("number:i evaluations:i stagnant:i islands:j best:j"),
+	"feature":     columns("hash:t features:j"),
+	"steering":    columns("number:i archive:j credit:j"),
+	"exchange":    columns("hash:t proposer:t request:j answer:x failure:t attempts:i tokens_in:i tokens_out:i micros:i"),
 	"measurement": columns("purpose:t hash:t source:t status:t detail:t steps:i scores:j"),
 	"decision":    columns("number:i declared:j decided:m"),
 	"tournament":  columns("id:t name:t spec:j spec_hash:t agent:t evaluator:t runtime:t seed:i repeat:i"),
@@ -223,6 +228,12 @@ func (c column) value(raw json.RawMessage) (value any, err error) {
 		var b bool
 		err = json.Unmarshal(raw, &b)
 		return b, err
+	case asBytes:
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return nil, err
+		}
+		return hex.DecodeString(text)
 	case asMaybe:
 		if string(raw) == "null" {
 			return nil, nil

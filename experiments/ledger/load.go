@@ -124,6 +124,11 @@ func (l *Ledger) Load(run string) (*orchestrator.Stored, error) {
 		return nil, l.fault(err)
 	}
 	s.Elapsed = time.Duration(elapsed.Int64)
+	if s.Last != nil {
+		if s.Spent, err = l.spent(run, s.Last.Generation); err != nil {
+			return nil, l.damage("what the proposers of run %s used: %w", run, err)
+		}
+	}
 	return s, nil
 }
 
@@ -164,7 +169,15 @@ func (l *Ledger) last(run string) (*ga.State, error) {
 		}
 		s.Islands = append(s.Islands, cohort)
 	}
-	s.Best, err = restore(hall)
+	if s.Best, err = restore(hall); err != nil {
+		return nil, err
+	}
+	cells, credit, err := l.steering(run, s.Generation)
+	if err != nil {
+		return nil, err
+	}
+	s.Credit = credit
+	s.Archive, err = restore(cells)
 	return s, err
 }
 
@@ -175,7 +188,7 @@ func (l *Ledger) genomes(run string) (map[string]*population.Genome, map[string]
 	for _, m := range all {
 		genomes[m.Genome.Hash()], outcomes[m.Genome.Hash()] = m.Genome, m.Outcome
 	}
-	return genomes, outcomes, err
+	return genomes, outcomes, errors.Join(err, l.addFeatures(run, outcomes))
 }
 
 // measured reads what a query of a run's genomes and outcomes selects.
@@ -231,6 +244,9 @@ var exports = []export{
 	{"run", "SELECT json_object('table','run','id',id,'name',name,'variant',variant,'spec',json(spec),'spec_hash',spec_hash,'agent',agent,'evaluator',evaluator,'runtime',runtime,'seed',seed,'generations',generations,'budget',budget,'repeat',repeat) FROM run WHERE id=?"},
 	{"genome", "SELECT json_object('table','genome','sequence',sequence,'hash',hash,'source',source,'generation',generation,'operator',operator,'parents',json(parents),'status',status,'detail',detail,'steps',steps,'scores',json(scores)) FROM genome WHERE run=? ORDER BY sequence"},
 	{"generation", "SELECT json_object('table','generation','number',number,'evaluations',evaluations,'stagnant',stagnant,'islands',json(islands),'best',json(best)) FROM generation WHERE run=? ORDER BY number"},
+	{"feature", "SELECT json_object('table','feature','hash',hash,'features',json(features)) FROM feature WHERE run=? ORDER BY hash"},
+	{"steering", "SELECT json_object('table','steering','number',number,'archive',json(archive),'credit',json(credit)) FROM steering WHERE run=? ORDER BY number"},
+	{"exchange", "SELECT json_object('table','exchange','hash',hash,'proposer',proposer,'request',json(request),'answer',hex(answer),'failure',failure,'attempts',attempts,'tokens_in',tokens_in,'tokens_out',tokens_out,'micros',micros) FROM exchange WHERE run=? ORDER BY hash"},
 	{"measurement", "SELECT json_object('table','measurement','purpose',purpose,'hash',hash,'source',source,'status',status,'detail',detail,'steps',steps,'scores',json(scores)) FROM measurement WHERE run=? ORDER BY purpose, hash"},
 	{"decision", "SELECT json_object('table','decision','number',number,'declared',json(declared),'decided',json(decided)) FROM decision WHERE run=? ORDER BY number"},
 }

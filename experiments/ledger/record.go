@@ -86,7 +86,14 @@ func (l *Ledger) Generation(g orchestrator.GenerationRecord) error {
 			g.State.Stagnant, text(islands), text(stored(g.State.Best))); err != nil {
 			return err
 		}
-		_, err = tx.Exec("INSERT INTO timing VALUES (?,?,?)", g.Run, g.State.Generation, int64(g.Elapsed))
+		if err := steer(tx, g); err != nil {
+			return err
+		}
+		spent := ""
+		if g.Spent != nil {
+			spent = text(g.Spent)
+		}
+		_, err = tx.Exec("INSERT INTO timing VALUES (?,?,?,?)", g.Run, g.State.Generation, int64(g.Elapsed), spent)
 		return err
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"jird/orchestrator"
+	"jird/orchestrator/propose"
 	"jird/snapshots/sexpr"
 )
 
@@ -44,6 +45,8 @@ type Report struct {
 	Operators   []Operator     `json:"operators"`
 	Outcomes    map[string]int `json:"outcomes"`
 	Steps       int64          `json:"steps"` // of all training measurements
+
+	Proposers []propose.Usage `json:"proposers,omitempty"` // what they were asked for and used
 }
 
 // Verdict is the run's end in a line.
@@ -97,8 +100,13 @@ func (l *Ledger) Report(run string) (*Report, error) {
 	if err := l.sides(run, r, bred); err != nil {
 		return nil, err
 	}
-	r.Generations, err = l.course(run, bred)
-	return r, err
+	if r.Generations, err = l.course(run, bred); err != nil {
+		return nil, err
+	}
+	if r.Proposers, err = l.spent(run, r.Info.Generations); err != nil {
+		return nil, l.damage("what the proposers of run %s used: %w", run, err)
+	}
+	return r, nil
 }
 
 // Origin reads what a run was made from, and what confined its shadows.

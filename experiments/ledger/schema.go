@@ -76,6 +76,17 @@ CREATE TABLE coevolution (
 `, `
 ALTER TABLE place ADD COLUMN jird TEXT NOT NULL DEFAULT '';
 ALTER TABLE tournament_place ADD COLUMN jird TEXT NOT NULL DEFAULT '';
+`, `
+CREATE TABLE feature (
+  run TEXT NOT NULL REFERENCES run(id), hash TEXT NOT NULL, features TEXT NOT NULL, PRIMARY KEY (run, hash)) WITHOUT ROWID;
+CREATE TABLE steering (
+  run TEXT NOT NULL REFERENCES run(id), number INTEGER NOT NULL, archive TEXT NOT NULL, credit TEXT NOT NULL,
+  PRIMARY KEY (run, number)) WITHOUT ROWID;
+CREATE TABLE exchange (
+  run TEXT NOT NULL REFERENCES run(id), hash TEXT NOT NULL, proposer TEXT NOT NULL, request TEXT NOT NULL, answer BLOB NOT NULL, failure TEXT NOT NULL,
+  attempts INTEGER NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, micros INTEGER NOT NULL, PRIMARY KEY (run, hash)) WITHOUT ROWID;
+CREATE INDEX exchange_hash ON exchange (hash);
+ALTER TABLE timing ADD COLUMN spent TEXT NOT NULL DEFAULT '';
 `}
 
 // Ledger is an open ledger. Safe for concurrent use.

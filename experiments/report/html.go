@@ -11,13 +11,14 @@ import (
 
 	"jird/experiments/ledger"
 	"jird/population"
+	"jird/snapshots/sexpr"
 )
 
 //go:embed page/*
 var files embed.FS
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"inc": func(i int) int { return i + 1 }, "num": num, "short": short, "pretty": pretty, "body": ledger.Body, "measured": measured, "saved": saved, "share": share,
+	"laid": sexpr.Layout, "inc": func(i int) int { return i + 1 }, "num": num, "short": short, "pretty": pretty, "body": ledger.Body, "measured": measured, "saved": saved, "share": share,
 	"mass": func(alpha *float64) string {
 		if alpha == nil {
 			return "none"

@@ -52,6 +52,12 @@ func (r *Run) Markdown(w io.Writer) error {
 	for _, o := range r.Operators {
 		m.row(word(o.Name), fmt.Sprint(o.Made), fmt.Sprint(o.Better), fmt.Sprint(o.Paid))
 	}
+	if len(r.Proposers) > 0 {
+		m.table("proposer", "asked", "accepted", "refused", "calls", "tokens", "cost")
+	}
+	for _, u := range r.Proposers {
+		m.row(word(u.Proposer), fmt.Sprint(u.Asked), fmt.Sprint(u.Accepted), fmt.Sprint(u.AllRefused()), fmt.Sprint(u.Calls), fmt.Sprint(u.TokensIn+u.TokensOut), fmt.Sprintf("%.4f", u.Money()))
+	}
 	m.line("\n%d evaluations in %d generations and %.1f s, %.1f per second; %d shadows at once; isolation %s.", r.Evaluations, r.Info.Generations, r.Seconds, r.Rate(), r.ShadowsPeak, word(r.Isolation))
 	m.origin(r.Origin, r.Jird)
 	_, err := io.WriteString(w, m.String())
