@@ -1,18 +1,24 @@
 #!/bin/sh
 # Installs what jird needs and this machine lacks: Gambit and a C compiler; for
 # `./setup.sh bench` Erlang, beside which restarts are measured; and for `./setup.sh test`
-# Chromium, in which pages are looked at: without it that one test skips, and says so.
+# Chromium, in which pages are looked at, a NATS server of Debian's, the oldest that carries
+# evaluations to other machines, and ip, which makes hosts of namespaces: without one of
+# these the tests that want it skip, and say so.
 set -eu
 missing=
 command -v gsi >/dev/null 2>&1 && command -v gsc >/dev/null 2>&1 || missing="$missing gambc"
 command -v gcc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 [ "${1:-}" != bench ] || command -v erlc >/dev/null 2>&1 || missing="$missing erlang-base"
 wanted=
-[ "${1:-}" != test ] || command -v chromium >/dev/null 2>&1 || wanted=" chromium"
+if [ "${1:-}" = test ]; then
+	command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium"
+	command -v nats-server >/dev/null 2>&1 || wanted="$wanted nats-server"
+	command -v ip >/dev/null 2>&1 || wanted="$wanted iproute2"
+fi
 [ -n "$missing$wanted" ] || exit 0
 
 refuse() {
-	[ -n "$missing" ] || { echo "jird: no chromium: $1; the test of pages will be skipped" >&2; exit 0; }
+	[ -n "$missing" ] || { echo "jird: not there:$wanted: $1; the tests that want it will be skipped" >&2; exit 0; }
 	echo "jird: missing:$missing; $1" >&2
 	echo "jird: on Debian, as root: apt-get install$missing" >&2
 	echo "jird: elsewhere: Gambit (https://gambitscheme.org, gsi and gsc on PATH) and a C compiler named gcc" >&2

@@ -25,6 +25,7 @@ func TestPageShowsEveryKey(t *testing.T) {
 	d := defaults()
 	d.Search.Generations, d.Search.Budget, d.Search.Evaluations = s.Search.Generations, s.Search.Budget, s.Search.Evaluations // what ends a search has none
 	d.Search.Steps, d.Search.Stagnation, d.Search.Target = s.Search.Steps, s.Search.Stagnation, s.Search.Target
+	d.Search.Archive, d.Search.Cascade = s.Search.Archive, s.Search.Cascade
 	for name, pair := range map[string][2]any{
 		"search": {s.Search, d.Search}, "limits": {s.Limits, d.Limits}, "promotion": {[3]float64{s.Alpha, s.Effect, s.Power}, [3]float64{d.Alpha, d.Effect, d.Power}},
 		"max-depth, max-size": {[2]int{s.Grammar.MaxDepth, s.Grammar.MaxSize}, [2]int{d.Grammar.MaxDepth, d.Grammar.MaxSize}},
@@ -34,6 +35,14 @@ func TestPageShowsEveryKey(t *testing.T) {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("%s: the page says %+v, the defaults are %+v", name, pair[0], pair[1])
 		}
+	}
+	sparse := regexp.MustCompile(`(?m)^ +(timeout|parallel|retries|max-tokens|price-in|price-out):.*\n`).ReplaceAllString(experiment, "")
+	bare, err := Load(specFile(t, sparse), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(bare.Proposers, s.Proposers) {
+		t.Errorf("proposers with their defaults\n%+v\nand without\n%+v", s.Proposers, bare.Proposers)
 	}
 	everyKey(t, experiment, "", func(path string) error { _, err := Load(path, ""); return err })
 
@@ -142,9 +151,12 @@ func yamlOf(t *testing.T, page string) (all []string) {
 
 func specFile(t *testing.T, spec string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "spec.yaml")
-	if err := os.WriteFile(path, []byte(spec), 0o644); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "spec.yaml")
+	for name, text := range map[string]string{"spec.yaml": spec, "propose.awk": "", "system.tmpl": "Write.", "user.tmpl": "{{.Task}}"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return path
 }

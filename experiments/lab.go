@@ -64,6 +64,7 @@ type Options struct {
 	Isolation isolation.Level
 	Events    func(orchestrator.Event) // news and progress; nil: nobody asks
 	Keep      bool                     // keeps what is live, whatever wins
+	Engine    Engine
 }
 
 // news tells what happened, and asks nothing of anybody.
@@ -182,7 +183,28 @@ func (l *Lab) start(ctx context.Context, s *Spec, p orchestrator.Plan, o Options
 	}
 	defer unlock()
 	o.news("run %s: %d shadows, %d workers, seed %d", p.Record.ID, p.Shadows, p.Workers, p.Record.Seed)
-	return orchestrator.Run(ctx, p, l.deps(o), nil)
+	return l.carryOut(ctx, s, p, o, nil)
+}
+
+// carryOut carries a plan of a spec out, from the start or from what is stored.
+func (l *Lab) carryOut(ctx context.Context, s *Spec, p orchestrator.Plan, o Options, from *orchestrator.Stored) (result *orchestrator.Result, err error) {
+	var clean func()
+	if p.Asking, clean, err = s.asking(); err != nil {
+		return nil, err
+	}
+	defer clean()
+	f, end, err := l.openFarm(ctx, p, o)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	d := l.deps(o)
+	if f != nil {
+		d.Elsewhere = func(ctx context.Context, local orchestrator.Executor, w orchestrator.Work) (orchestrator.Executor, error) {
+			return f.open(ctx, local, p.Sandbox.Policy.Level, w)
+		}
+	}
+	return orchestrator.Run(ctx, p, d, from)
 }
 
 // planFor makes a new run's plan, whose record lacks what depends on the repeat, and reads
@@ -253,7 +275,11 @@ func (l *Lab) Resume(ctx context.Context, run string, o Options) (*orchestrator.
 	if err != nil {
 		return nil, err
 	}
-	return orchestrator.Run(ctx, p, l.deps(o), stored)
+	s, err := FromJSON(stored.Run.Spec)
+	if err != nil {
+		return nil, err
+	}
+	return l.carryOut(ctx, s, p, o, stored)
 }
 
 // planOf makes the plan of a recorded run again, to add to what it measured.

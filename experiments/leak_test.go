@@ -55,7 +55,7 @@ func hold(t *testing.T) (u inUse) {
 }
 
 // lab is a state folder and a small experiment.
-func lab(t *testing.T, edits ...string) (*Lab, *Spec) {
+func lab(t testing.TB, edits ...string) (*Lab, *Spec) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := examples.Write("packer", filepath.Join(dir, "p")); err != nil {
@@ -79,7 +79,7 @@ func lab(t *testing.T, edits ...string) (*Lab, *Spec) {
 	return l, s
 }
 
-func edit(t *testing.T, path, old, new string) {
+func edit(t testing.TB, path, old, new string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil || !strings.Contains(string(data), old) {

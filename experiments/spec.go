@@ -46,10 +46,15 @@ type Spec struct {
 	Limits   Limits   `json:"limits"`
 	Question string   `json:"question,omitempty"` // what a comparison of its runs is to tell
 
+	Task      string     `json:"task,omitempty"` // what proposers are told
+	Proposers []Proposer `json:"proposers,omitempty"`
+	Ceilings  *Ceilings  `json:"ceilings,omitempty"`
+
 	Agent    string `json:"-"` // folder, resolved
 	Matrix   Matrix `json:"-"`
 	Shadows  int    `json:"-"`
 	StopFile string `json:"-"`
+	Engine   string `json:"-"` // see Engine.Where
 
 	place Fault // of the word agent, without a message
 }
@@ -57,6 +62,7 @@ type Spec struct {
 // Evolve says what is evolved.
 type Evolve struct {
 	File        string       `json:"file"`
+	Trust       string       `json:"trust,omitempty"` // "open", or absent: of a grammar
 	Definitions []Definition `json:"definitions"`
 }
 
@@ -103,6 +109,8 @@ type Search struct {
 	Elites       int           `json:"elites"`
 	Operators    ga.Operators  `json:"operators"`
 	Control      string        `json:"control"`
+	Archive      []Feature     `json:"archive,omitempty"`
+	Cascade      *Cascade      `json:"cascade,omitempty"`
 }
 
 // CaseSpec asks the referee for cases; Recipe is canonical.
@@ -149,6 +157,11 @@ func Load(path, variant string) (*Spec, error) {
 	fields["name"] = r.text(&spec.Name)
 	fields["agent"] = r.agent(&spec.Agent, &spec.place)
 	fields["question"] = r.text(&spec.Question)
+	fields["engine"] = func(n ast.Node, name string) {
+		if r.text(&spec.Engine)(n, name); CheckEngine(spec.Engine) != "" {
+			r.fault(n, "engine %s", CheckEngine(spec.Engine))
+		}
+	}
 	fields["matrix"] = func(n ast.Node, name string) { r.object(n, name, r.matrixFields(&spec.Matrix)) }
 	fields["evolve"] = func(n ast.Node, name string) { r.object(n, name, r.evolveFields(&spec.Evolve)) }
 	fields["variants"] = func(n ast.Node, _ string) { variants = n }
@@ -219,11 +232,16 @@ func (r *reader) variants(n ast.Node, spec *Spec, wanted string) {
 // specFields are the keys that a variant may override too.
 func (r *reader) specFields(s *Spec) map[string]field {
 	return map[string]field{
+		"task": r.prose(&s.Task), "proposers": r.proposers(&s.Proposers), "ceilings": r.ceilings(&s.Ceilings),
 		"runtime": r.oneOf(&s.Runtime, "auto", "gambit", "gerbil"),
 		"seed":    r.seed(&s.Seed, math.MaxInt),
 		"shadows": r.integer(&s.Shadows, 1, 100_000),
 		"grammar": func(n ast.Node, name string) { r.object(n, name, r.grammarFields(&s.Grammar)) },
-		"search":  func(n ast.Node, name string) { r.object(n, name, r.searchFields(s)) },
+		"search": func(n ast.Node, name string) {
+			fields := r.searchFields(s)
+			fields["archive"], fields["cascade"] = r.archive(&s.Search.Archive), r.cascade(&s.Search.Cascade)
+			r.object(n, name, fields)
+		},
 		"cases": func(n ast.Node, name string) {
 			r.object(n, name, map[string]field{"train": r.cases(&s.Train), "validate": r.cases(&s.Validate), "holdout": r.cases(&s.Holdout)})
 		},
@@ -303,7 +321,7 @@ func (r *reader) searchFields(spec *Spec) map[string]field {
 		"control": r.oneOf(&s.Control, "none", string(ga.Random), string(ga.BestOfN)),
 		"selection": func(n ast.Node, name string) {
 			r.object(n, name, map[string]field{
-				"kind": r.oneOf(&s.Selection.Kind, "tournament", "lexicase", "epsilon-lexicase"), "size": r.integer(&s.Selection.Size, 1, 1000),
+				"kind": r.oneOf(&s.Selection.Kind, "tournament", "lexicase", "epsilon-lexicase", "novelty"), "size": r.integer(&s.Selection.Size, 1, 1000),
 			})
 		},
 		"operators": func(n ast.Node, name string) {
@@ -334,6 +352,12 @@ func (r *reader) cases(to *CaseSpec) field {
 func (r *reader) evolveFields(e *Evolve) map[string]field {
 	return map[string]field{
 		"file": r.text(&e.File),
+		"trust": func(n ast.Node, name string) {
+			e.Trust = "grammar"
+			if r.oneOf(&e.Trust, "grammar", "open")(n, name); e.Trust == "grammar" {
+				e.Trust = "" // as before it could be said
+			}
+		},
 		"definitions": func(n ast.Node, name string) {
 			for _, p := range r.pairs(n, name) {
 				d := Definition{Name: p.key, Returns: "real"}
@@ -393,7 +417,7 @@ func (r *reader) complete(root ast.Node, s *Spec) {
 	if c := s.Search; c.Generations == 0 && c.Budget == 0 && c.Evaluations == 0 && c.Steps == 0 && c.Stagnation == 0 && c.Target == nil && s.StopFile == "" && !r.faulty["search"] {
 		r.fault(root, "nothing would end the search: set search.generations, budget, evaluations, steps, stagnation, target or stop-file")
 	}
-	if r.anyFaulty("evolve", "grammar", "search", "variants") {
+	if r.completeProposers(root, s); r.anyFaulty("evolve", "grammar", "search", "variants", "proposers") {
 		return
 	}
 	g, err := s.population()
@@ -466,7 +490,7 @@ func FromJSON(text string) (*Spec, error) {
 func (s *Spec) population() (*population.Grammar, error) { return grammarFrom(s.Evolve, s.Grammar) }
 
 func grammarFrom(evolved Evolve, from Grammar) (*population.Grammar, error) {
-	g := &population.Grammar{Functions: from.Functions, Constants: from.Constants, MaxDepth: from.MaxDepth, MaxSize: from.MaxSize}
+	g := &population.Grammar{Functions: from.Functions, Constants: from.Constants, MaxDepth: from.MaxDepth, MaxSize: from.MaxSize, Open: evolved.Trust == "open"}
 	for _, d := range evolved.Definitions {
 		result, err := population.KindOf(d.Returns)
 		if err != nil {
@@ -495,10 +519,19 @@ func grammarFrom(evolved Evolve, from Grammar) (*population.Grammar, error) {
 	return g, nil
 }
 
-func (s *Spec) search(g *population.Grammar) ga.Config { return searchConfig(s.Search, g, s.Seed) }
+func (s *Spec) search(g *population.Grammar) ga.Config {
+	c := searchConfig(s.Search, g, s.Seed)
+	c.Sources = s.sources()
+	return c
+}
 
 func searchConfig(c Search, g *population.Grammar, seed uint64) ga.Config {
+	var archive []ga.Feature
+	for _, f := range c.Archive {
+		archive = append(archive, ga.Feature(f))
+	}
 	return ga.Config{
+		Archive: archive,
 		Grammar: g, Seed: seed, Islands: c.Islands, Population: c.Population, Generations: c.Generations,
 		MigrateEvery: c.MigrateEvery, Migrants: c.Migrants, Selection: c.Selection, Elites: c.Elites, Operators: c.Operators,
 		Best: 100, Control: control(c.Control),
@@ -539,6 +572,9 @@ func (s *Spec) Plan() (orchestrator.Plan, error) {
 			Target: s.Search.Target, Budget: s.Search.Budget, StopFile: s.StopFile,
 		},
 		Sandbox: s.Limits.sandbox(),
+	}
+	if c := s.Search.Cascade; c != nil {
+		p.Cascade = orchestrator.Cascade{Cases: c.Cases, AtMost: c.AtMost}
 	}
 	p.Sandbox.Slots = s.Shadows + 8
 	for _, c := range []struct {

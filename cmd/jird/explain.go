@@ -12,6 +12,7 @@ import (
 	"jird/experiments"
 	"jird/experiments/ledger"
 	"jird/population"
+	"jird/snapshots/sexpr"
 )
 
 func explainCommand() *cli.Command {
@@ -79,7 +80,7 @@ func verdictLine(e *ledger.Explanation) string {
 
 func declaredRows(d ledger.Declaration) [][]string {
 	rows := [][]string{
-		{"incumbent", d.Incumbent}, {"winner", d.Winner}, {"incumbent's image", d.IncumbentImage}, {"winner's image", d.WinnerImage},
+		{"incumbent", sexpr.Layout(d.Incumbent)}, {"winner", sexpr.Layout(d.Winner)}, {"incumbent's image", d.IncumbentImage}, {"winner's image", d.WinnerImage},
 		{"evaluator", d.Evaluator}, {"metric", d.Metric}, {"alpha, effect, power", fmt.Sprintf("%g, %g, %g", d.Alpha, d.Effect, d.Power)},
 		{"looks at", fmt.Sprint(d.Looks)}, {"largest n", fmt.Sprint(d.MaxN)}, {"seed of cases, order, signs", fmt.Sprint(d.Seed)},
 	}

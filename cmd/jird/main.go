@@ -42,7 +42,7 @@ func app() *cli.App {
 		Commands: []*cli.Command{
 			initCommand(), runCommand(), resumeCommand(), compareCommand(), evaluateCommand(), tournamentCommand(), replayCommand(), statusCommand(), reportCommand(), explainCommand(),
 			ledgerCommand(), snapshotCommand(), doctorCommand(), versionCommand(),
-			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(), completionCommand(), helpCommand(),
+			serveCommand(), callCommand(), promoteCommand(), rollbackCommand(), walCommand(), workerCommand(), keyCommand(), completionCommand(), helpCommand(),
 		},
 		OnUsageError:   misused,
 		ExitErrHandler: func(*cli.Context, error) {}, // only main exits

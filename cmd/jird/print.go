@@ -21,6 +21,8 @@ import (
 	"jird/experiments"
 	"jird/experiments/ledger"
 	"jird/orchestrator"
+	"jird/orchestrator/propose"
+	"jird/snapshots/sexpr"
 )
 
 func outputFlags() []cli.Flag {
@@ -235,8 +237,8 @@ func score(f float64) string { return fmt.Sprintf("%.4g", f) }
 
 func sides(incumbent, winner ledger.Policy) table {
 	return table{[]string{"", "train", "holdout", "policy"}, [][]string{
-		{"incumbent", score(incumbent.Train), score(incumbent.Holdout), incumbent.Expr},
-		{"winner", score(winner.Train), score(winner.Holdout), winner.Expr},
+		{"incumbent", score(incumbent.Train), score(incumbent.Holdout), sexpr.Layout(incumbent.Expr)},
+		{"winner", score(winner.Train), score(winner.Holdout), sexpr.Layout(winner.Expr)},
 	}}
 }
 
@@ -249,10 +251,25 @@ func printResult(c *cli.Context, r *orchestrator.Result) error {
 	if r.Promoted {
 		verdict = "promoted: "
 	}
-	return emit(c, r, []table{sides(ledger.Policy(r.Incumbent), ledger.Policy(r.Winner))},
+	return emit(c, r, append([]table{sides(ledger.Policy(r.Incumbent), ledger.Policy(r.Winner))}, proposers(r.Proposers)...),
 		r.Run+": "+verdict+r.Reason,
 		fmt.Sprintf("%d evaluations, generation %d, stopped by %s; %d shadows scored at once (%s, isolation %s, %s)",
 			r.Evaluations, r.Generations, r.Stop, r.ShadowsPeak, r.Engine, r.Isolation, r.Runtime))
+}
+
+// proposers is what each was asked for and used, if there are any.
+func proposers(all []propose.Usage) []table {
+	if len(all) == 0 {
+		return nil
+	}
+	t := table{header: []string{"proposer", "asked", "accepted", "refused", "failed", "no room", "calls", "replayed", "tokens", "cost"}}
+	for _, u := range all {
+		t.rows = append(t.rows, []string{
+			u.Proposer, fmt.Sprint(u.Asked), fmt.Sprint(u.Accepted), fmt.Sprint(u.AllRefused()), fmt.Sprint(u.Failed), fmt.Sprint(u.NoRoom),
+			fmt.Sprint(u.Calls), fmt.Sprint(u.Replayed), fmt.Sprint(u.TokensIn + u.TokensOut), fmt.Sprintf("%.4f", u.Money()),
+		})
+	}
+	return []table{t}
 }
 
 func printEvaluation(c *cli.Context, e *experiments.Evaluation) error {

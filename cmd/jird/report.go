@@ -147,7 +147,7 @@ func printReport(c *cli.Context, r *ledger.Report) error {
 		tables = append(tables, sides(*r.Incumbent, *r.Winner))
 		lines = append(lines, fmt.Sprintf("the winner was first measured in generation %d and has %d ancestors", r.Lineage.Generation, r.Lineage.Ancestors))
 	}
-	return emit(c, r, tables, append(lines, r.Verdict())...)
+	return emit(c, r, append(tables, proposers(r.Proposers)...), append(lines, r.Verdict())...)
 }
 
 // counts lists what happened how often, the most frequent first.

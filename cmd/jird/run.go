@@ -115,7 +115,7 @@ func there(dir, name string) bool {
 func runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "evolve, judge the winner on unseen cases, promote it or say why not", ArgsUsage: "EXPERIMENT.yaml | --watch RUN",
-		Flags: append(specFlags(),
+		Flags: append(append(specFlags(), engineFlags()...),
 			&cli.Uint64Flag{Name: "seed", Usage: "seed of all randomness", DefaultText: asSpec},
 			&cli.IntFlag{Name: "generations", Usage: "end after this many generations", DefaultText: asSpec},
 			&cli.DurationFlag{Name: "budget", Usage: "end after the generation in which this much time has passed", DefaultText: asSpec},
@@ -136,6 +136,9 @@ func runCommand() *cli.Command {
 			}
 			o, err := options(c)
 			if err != nil {
+				return err
+			}
+			if o.Engine, err = engine(c, s.Engine); err != nil {
 				return err
 			}
 			if c.Bool("matrix") {
@@ -191,13 +194,16 @@ func override(c *cli.Context, s *experiments.Spec) error {
 
 func resumeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resume", Usage: "go on with an interrupted run or tournament, exactly", ArgsUsage: "RUN", Flags: append(workFlags(), assertFlag()),
+		Name: "resume", Usage: "go on with an interrupted run or tournament, exactly", ArgsUsage: "RUN", Flags: append(append(workFlags(), engineFlags()...), assertFlag()),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, "RUN"); err != nil {
 				return err
 			}
 			o, err := options(c)
 			if err != nil {
+				return err
+			}
+			if o.Engine, err = engine(c, ""); err != nil {
 				return err
 			}
 			return withLab(c, func(lab *experiments.Lab) error {
