@@ -59,10 +59,11 @@ func decodeScores(list sexpr.List, cases int) (population.Outcome, error) {
 	}
 	outcome := population.Outcome{Status: population.OK, Steps: int64(steps), Scores: make([]population.Score, cases)}
 	for i, v := range list[2:] {
-		score, ok := ratio(v)
+		score, features, ok := readScore(v)
 		if !ok {
 			return population.Outcome{}, fmt.Errorf("score %d is not a pair of finite numbers with the second above zero", i+1)
 		}
+		outcome.Features = joinFeatures(outcome.Features, i, features, 1)
 		outcome.Scores[i] = score
 	}
 	return outcome, nil

@@ -106,6 +106,27 @@ func TestScoresComeFromScheme(t *testing.T) {
 	}
 }
 
+// A referee may report more than a score: the mean over the cases.
+func TestRefereeReportsFeatures(t *testing.T) {
+	p := openPool(t, `(define (fitness-score case) (if (= case 3) (f case) (list (cons (f case) 2) (cons 'case case) (cons 'part (/ 1 2)))))`, 20*time.Second, 12, 4)
+	outcomes, err := bench(p).Evaluate(t.Context(), genomes(t, "(* x x)", "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range outcomes {
+		if o.Status != population.OK || len(o.Scores) != 12 || o.Scores[2].Den != 1 || o.Scores[3].Den != 2 || o.Features["case"] < 6.24 || o.Features["case"] > 6.26 || o.Features["part"] < 0.458 || o.Features["part"] > 0.459 {
+			t.Errorf("genome %d: %+v", i, o)
+		}
+	}
+	for _, bad := range []string{"(list 1 'x)", "(list 1 (cons \"x\" 1))", "(list 1 (cons 'x 'y))", "(list)", "(list (cons 1 0))"} {
+		_, err := bench(openPool(t, "(define (fitness-score case) "+bad+")", 20*time.Second, 1, 1)).Evaluate(t.Context(), genomes(t, "x"))
+		var referee *RefereeError
+		if !errors.As(err, &referee) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
 // favour lets a process, and what it forks from now on, go before all others: where
 // others want the processor too it would not come to use it up. Only root may.
 func favour(pid int) {

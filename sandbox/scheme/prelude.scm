@@ -379,7 +379,19 @@
         (else (jird-fail "fitness-score answered " (jird-cut (jird-show answer) 80)
                          "; it must be a finite real number, or a pair of two with the second above zero"))))
 
-;; Cases FROM to TO-1 under the definitions, FUEL steps for each. -> (ok STEPS (NUM . DEN) ...),
+;; What fitness-score answered, as jird reads it: (NUM . DEN), or ((NUM . DEN) (FEATURE . X) ...).
+(define (jird-scored answer)
+  (if (and (pair? answer) (list? answer))
+      (cons (jird-ratio (car answer)) (map jird-feature (cdr answer)))
+      (jird-ratio answer)))
+
+(define (jird-feature feature)
+  (if (and (pair? feature) (symbol? (car feature)) (jird-finite? (cdr feature)))
+      (cons (car feature) (exact->inexact (cdr feature)))
+      (jird-fail "fitness-score reported " (jird-cut (jird-show feature) 80)
+                 "; what follows a score must be (NAME . NUMBER), the number finite")))
+
+;; Cases FROM to TO-1 under the definitions, FUEL steps for each. -> (ok STEPS SCORE ...),
 ;; (fuel STEPS), (memory MESSAGE) or (referee MESSAGE).
 (define (jird-score fuel from to definitions)
   (with-exception-catcher
@@ -395,7 +407,7 @@
        (if (< i to)
            (let ((case (cdr (vector-ref jird-cases i))))
              (set! jird-fuel fuel)
-             (let ((score (jird-ratio (jird-call (lambda () ((jird-lookup 'fitness-score) case))))))
+             (let ((score (jird-scored (jird-call (lambda () ((jird-lookup 'fitness-score) case))))))
                (loop (+ i 1) (cons score scores) (+ steps (- fuel jird-fuel)))))
            (cons 'ok (cons steps (reverse scores))))))))
 
