@@ -117,22 +117,22 @@ func (q *Queue) submit(ctx context.Context, j *job, name string, msg *nats.Msg) 
 	return inStream, err
 }
 
-// ready makes the consumer of a kind of job, if that was not done lately, and wakes the
-// workers that wait for it.
+// seenFor is how long a consumer that was there is taken to be there: each look is a
+// request to the server, and all jobs need it.
+const seenFor = 5 * time.Second
+
+// ready makes the consumer of a kind of job, if it was not seen lately, and wakes the
+// workers that wait for it. All jobs come here: one looks, the others wait.
 func (q *Queue) ready(ctx context.Context, n Needs) error {
-	name := n.consumer()
-	q.mu.Lock()
-	fresh := time.Since(q.consumers[name]) < q.cfg.checkEvery/2
-	q.mu.Unlock()
-	if fresh {
+	q.building.Lock()
+	defer q.building.Unlock()
+	if time.Since(q.consumers[n.consumer()]) < seenFor {
 		return nil
 	}
 	if err := buildConsumer(ctx, q.link.js, n, q.cfg.ackWait); err != nil {
 		return err
 	}
-	q.mu.Lock()
-	q.consumers[name] = time.Now()
-	q.mu.Unlock()
+	q.consumers[n.consumer()] = time.Now()
 	return q.link.nc.Publish(wakeSubject, nil)
 }
 
@@ -187,7 +187,8 @@ func (q *Queue) find(ctx context.Context, j *job) (found bool, err error) {
 func (q *Queue) await(ctx context.Context, j *job, notes <-chan *nats.Msg) (result []byte, found bool, err error) {
 	impatient := time.NewTimer(patience)
 	defer impatient.Stop()
-	check := time.NewTimer(q.checkPause())
+	every := q.cfg.checkEvery // doubled with each check: nearly always the server tells
+	check := time.NewTimer(jittered(every))
 	defer check.Stop()
 	for {
 		healing := q.link.healing()
@@ -217,14 +218,16 @@ func (q *Queue) await(ctx context.Context, j *job, notes <-chan *nats.Msg) (resu
 		case <-healing:
 			// The store may be another, and what was said meanwhile was not heard. All jobs
 			// look: not all at once.
-			check.Reset(rand.N(q.cfg.checkEvery / 10))
+			every = q.cfg.checkEvery
+			check.Reset(rand.N(every / 10))
 			continue
 		case <-q.link.ctx.Done():
 			return nil, false, q.link.failure()
 		case <-ctx.Done():
 			return nil, false, context.Cause(ctx)
 		}
-		check.Reset(q.checkPause())
+		every = min(2*every, 10*q.cfg.checkEvery)
+		check.Reset(jittered(every))
 		if result, found, err = q.stored(ctx, j.id); err != nil || found {
 			return result, found, err
 		}
@@ -276,7 +279,5 @@ func (q *Queue) withdraw(j *job) {
 	q.work.Purge(ctx, jetstream.WithPurgeSubject(j.needs.subject(j.id)))
 }
 
-// checkPause keeps jobs that wait from looking all at once.
-func (q *Queue) checkPause() time.Duration {
-	return q.cfg.checkEvery/2 + rand.N(q.cfg.checkEvery)
-}
+// jittered keeps jobs that wait from looking all at once.
+func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d) }

@@ -25,15 +25,15 @@ type Queue struct {
 	stop context.CancelCauseFunc
 	wg   sync.WaitGroup
 
-	building sync.Mutex // held while what is missing on the server is made
-	built    time.Time  // when that was last done
-
-	mu        sync.Mutex
-	objects   map[string]*object   // by hash, those that may be asked for again
+	building  sync.Mutex           // held while what is missing on the server is made
+	built     time.Time            // when that was last done
 	consumers map[string]time.Time // when each was last seen to be there
-	workers   map[string]worker    // by name
-	dead      map[uint64]time.Time // by sequence in the work stream: when its last try was over
-	died      chan struct{}        // closed and replaced when dead grows
+
+	mu      sync.Mutex
+	objects map[string]*object   // by hash, those that may be asked for again
+	workers map[string]worker    // by name
+	dead    map[uint64]time.Time // by sequence in the work stream: when its last try was over
+	died    chan struct{}        // closed and replaced when dead grows
 }
 
 // errClosed is why what a queue does ends with it.
@@ -115,9 +115,7 @@ func (q *Queue) build(ctx context.Context) error {
 	err := build(ctx, q.link.js)
 	if err == nil {
 		q.built = time.Now()
-		q.mu.Lock()
 		clear(q.consumers) // they go with their stream
-		q.mu.Unlock()
 	}
 	return err
 }

@@ -313,7 +313,12 @@ func workerProcess() {
 // submitterProcess submits one job.
 func submitterProcess() {
 	ctx := context.Background()
-	q, err := Open(ctx, Config{URL: os.Getenv("REMOTE_URL"), NKey: os.Getenv("REMOTE_KEY"), ackWait: time.Second, checkEvery: time.Second}, func(string, ...any) {})
+	cfg := Config{URL: os.Getenv("REMOTE_URL"), NKey: os.Getenv("REMOTE_KEY"), ackWait: time.Second, checkEvery: time.Second}
+	q, err := Open(ctx, cfg, func(string, ...any) {})
+	for limit := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(limit); { // a line that was just mended
+		time.Sleep(50 * time.Millisecond)
+		q, err = Open(ctx, cfg, func(string, ...any) {})
+	}
 	var result []byte
 	if err == nil {
 		result, err = q.Do(ctx, os.Getenv("REMOTE_ID"), testNeeds, []byte(os.Getenv("REMOTE_BODY")))
