@@ -6,7 +6,7 @@
 ;; the items counts as two bins for each of them, which is worse than any packing.
 
 (define capacity 150)
-(define count 60)
+(define how-many 60)
 
 (define (transcript-cases cases seed)
   (let ((generator (make-random seed)))
@@ -15,7 +15,7 @@
           (reverse found)
           (loop (+ i 1)
                 (cons (cons (string-append "u60-" (number->string i))
-                            (cons capacity (draw generator count)))
+                            (cons capacity (draw generator how-many)))
                       found))))))
 
 (define (draw generator n)
