@@ -59,7 +59,8 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchtime 20x ./sandbox/ ./cmd/jird/
 	$(GO) test -run '^$$' -bench Ledger -benchtime 5x ./experiments/
 	$(GO) test -run '^$$' -bench Page -benchtime 3x ./experiments/report/
-	$(GO) test -run '^$$' -bench Batches -benchtime 20x ./orchestrator/
+	$(GO) test -run '^$$' -bench Farm -benchtime 3x ./experiments/
+	$(GO) test -run '^$$' -bench 'Batches|Recitals' -benchtime 20x ./orchestrator/
 	$(GO) test -run '^$$' -bench Matches -benchtime 1x ./orchestrator/
 	$(GO) test -run '^$$' -bench Kill -benchtime 200x ./orchestrator/guard/
 	$(GO) test -run '^$$' -bench Open -benchtime 10x ./orchestrator/guard/

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -155,4 +156,30 @@ func TestCascade(t *testing.T) {
 	if err != nil || whole[2].Fitness() != 20 {
 		t.Errorf("without the cascade: %+v, %v", whole, err)
 	}
+}
+
+// BenchmarkRecitals is how many cases of open genomes are played and scored in a second.
+func BenchmarkRecitals(b *testing.B) {
+	g := &population.Grammar{Open: true, Definitions: []population.Definition{{Name: "double"}}}
+	agent, err := ReadAgent(doubler("(define (double n) 0)"), g, "policy.scm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	const cases = 100
+	bench, err := OpenBench(b.Context(), agent, g, openOptions(b), 0, 4, runtime.NumCPU(), func(im *sandbox.Image) { im.Recipe = &sandbox.Recipe{Count: cases} })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bench.Close()
+	one, err := g.Parse([]byte("(define (double n) (+ n n))"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := bench.Measure(b.Context(), one); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(cases*b.N)/b.Elapsed().Seconds(), "cases/s")
+	b.ReportMetric(0, "ns/op")
 }

@@ -109,7 +109,7 @@ func (t *Transcripts) ask(ctx context.Context, procedure string, args ...sexpr.V
 	if err != nil {
 		return nil, err
 	}
-	defer referee.Close()
+	defer referee.Kill()
 	call := sexpr.List{sexpr.Symbol(procedure)}
 	for _, a := range args {
 		call = append(call, sexpr.List{sexpr.Symbol("quote"), a})
