@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -16,7 +17,7 @@ func TestPageShowsEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	var blocks []string
-	for i, part := range strings.Split(string(page), "```") {
+	for i, part := range strings.Split("\n"+string(page), "\n```") {
 		if text, ok := strings.CutPrefix(part, "json\n"); ok && i%2 == 1 {
 			blocks = append(blocks, text)
 		}
@@ -59,6 +60,12 @@ func TestPageShowsEveryField(t *testing.T) {
 	for _, f := range fields(reflect.TypeFor[Answer](), nil) {
 		if !strings.Contains(blocks[1]+blocks[2], `"`+f+`":`) {
 			t.Errorf("the page's answers have no %s", f)
+		}
+	}
+	for _, prompt := range []string{systemPrompt, userPrompt} {
+		indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(prompt, "    $1")
+		if !strings.Contains(string(page), indented) {
+			t.Errorf("the page does not have the prompt that begins %.60q", prompt)
 		}
 	}
 	for _, class := range []string{Unreadable, Misplaced, Invalid, Large, Tried, Near} {
