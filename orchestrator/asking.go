@@ -1,10 +1,13 @@
 package orchestrator
 
 import (
+	"context"
+	"fmt"
 	"slices"
 
 	"jird/orchestrator/propose"
 	"jird/population"
+	"jird/population/ga"
 	"jird/snapshots/sexpr"
 )
 
@@ -24,6 +27,21 @@ func (r *run) openProposers(train *Bench, from *Stored) (err error) {
 		return r.asked.Restore(from.Spent)
 	}
 	return nil
+}
+
+// asker asks the proposers of a run.
+type asker struct {
+	*propose.Proposers
+	run string
+}
+
+// Propose implements ga.Proposer.
+func (a asker) Propose(ctx context.Context, r ga.Round) ([]*population.Genome, error) {
+	genomes, err := a.Proposers.Propose(ctx, r)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w; then go on with: jird resume %s", err, a.run)
+	}
+	return genomes, err
 }
 
 // spent is what the proposers have used so far.

@@ -382,7 +382,7 @@ func (r *run) search(ctx context.Context, train *Bench, from *Stored) (*ga.State
 		return nil, err
 	}
 	if r.asked != nil {
-		cfg.Proposer = r.asked
+		cfg.Proposer = asker{r.asked, r.Record.ID}
 	}
 	return ga.Run(ctx, cfg, state, train, known, func(s *ga.State, fresh []ga.Member) (bool, error) {
 		if err := r.Recorder.Generation(GenerationRecord{r.Record.ID, s, fresh, r.elapsed(), r.spent()}); err != nil {

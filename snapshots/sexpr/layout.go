@@ -2,6 +2,7 @@ package sexpr
 
 import (
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -13,11 +14,11 @@ const (
 )
 
 // Layout writes data as people write code, for whoever is to read or edit it: what fits
-// into 88 columns stands on one line, 'x for (quote x). It reads as the same data. What
-// cannot be read comes back as it is.
+// into 88 columns stands on one line, 'x for (quote x). It reads as the same data. A text
+// that is not made of lists alone comes back as it is.
 func Layout(source string) string {
 	forms, err := ReadAll([]byte(source))
-	if err != nil {
+	if err != nil || slices.ContainsFunc(forms, func(form Value) bool { _, isList := form.(List); return !isList }) {
 		return source
 	}
 	var b strings.Builder

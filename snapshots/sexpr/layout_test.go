@@ -20,6 +20,14 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+func TestLayoutLeavesWhatIsNoCode(t *testing.T) {
+	for _, text := range []string{"open c32be79b4e2e", "(f", "", "(define (f) 1) x"} {
+		if got := Layout(text); got != text {
+			t.Errorf("%q is laid out as %q", text, got)
+		}
+	}
+}
+
 // What is laid out reads as what it was.
 func TestLayoutReadsBack(t *testing.T) {
 	same := func(source string) {
