@@ -33,6 +33,9 @@ type Engine struct {
 	CA, Cert, Key string // PEM files
 }
 
+// Away says whether others than this process's own shadows are asked.
+func (e Engine) Away() bool { return e.Where != "" && e.Where != "local" }
+
 // farProtocol is the version of what submitters and workers say to each other.
 const farProtocol = 1
 
@@ -62,7 +65,7 @@ type farm struct {
 // alone. close must be called when the run is over.
 func (l *Lab) openFarm(ctx context.Context, p orchestrator.Plan, o Options) (f *farm, close func(), err error) {
 	e := o.Engine
-	if e.Where == "" || e.Where == "local" {
+	if !e.Away() {
 		return nil, func() {}, nil
 	}
 	cfg := remote.Config{NKey: e.NKey, CA: e.CA, Cert: e.Cert, Key: e.Key}

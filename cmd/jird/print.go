@@ -251,10 +251,14 @@ func printResult(c *cli.Context, r *orchestrator.Result) error {
 	if r.Promoted {
 		verdict = "promoted: "
 	}
+	scored := "scored by workers"
+	if r.ShadowsPeak > 0 {
+		scored = fmt.Sprintf("%d shadows scored at once", r.ShadowsPeak)
+	}
 	return emit(c, r, append([]table{sides(ledger.Policy(r.Incumbent), ledger.Policy(r.Winner))}, proposers(r.Proposers)...),
 		r.Run+": "+verdict+r.Reason,
-		fmt.Sprintf("%d evaluations, generation %d, stopped by %s; %d shadows scored at once (%s, isolation %s, %s)",
-			r.Evaluations, r.Generations, r.Stop, r.ShadowsPeak, r.Engine, r.Isolation, r.Runtime))
+		fmt.Sprintf("%d evaluations, generation %d, stopped by %s; %s (%s, isolation %s, %s)",
+			r.Evaluations, r.Generations, r.Stop, scored, r.Engine, r.Isolation, r.Runtime))
 }
 
 // proposers is what each was asked for and used, if there are any.

@@ -209,6 +209,9 @@ func resumeCommand() *cli.Command {
 			return withLab(c, func(lab *experiments.Lab) error {
 				search, err := lab.Search(c.Args().First())
 				if errors.Is(err, ledger.ErrNoRun) && lab.IsTournament(c.Args().First()) {
+					if o.Engine.Away() {
+						say("a tournament is played on this machine, whatever --engine says")
+					}
 					return played(c, func(lab *experiments.Lab, o experiments.Options, after func(string, int, int)) (*orchestrator.Standings, error) {
 						return lab.ResumeTournament(c.Context, c.Args().First(), o, after)
 					})
