@@ -122,6 +122,14 @@ func TestNothingIsLeftOfARun(t *testing.T) {
 			cancel()
 			return l.Run(ctx, s, Options{})
 		}, func(_ *orchestrator.Result, err error) bool { return err != nil }},
+		{"by workers", nil, func(l *Lab, s *Spec) (*orchestrator.Result, error) {
+			return l.Run(context.Background(), s, Options{Engine: Engine{Where: "nats"}})
+		}, func(r *orchestrator.Result, err error) bool { return err == nil && r.Stop == "generations" }},
+		{"by workers, cancelled", nil, func(l *Lab, s *Spec) (*orchestrator.Result, error) {
+			return cancelledBy(l, s, Engine{Where: "nats"})
+		}, func(r *orchestrator.Result, err error) bool { return err == nil && r.Interrupted }},
+		{"with a proposer", []string{"experiment.yaml", "shadows: 50", "task: pack\nproposers: {gp: {}, one: {command: [sh, -c, 'sleep 0.01 & echo \"(- 1 item)\"']}}\nshadows: 50"}, plainly,
+			func(r *orchestrator.Result, err error) bool { return err == nil && r.Proposers[0].Calls > 0 }},
 		{"without isolation", nil, func(l *Lab, s *Spec) (*orchestrator.Result, error) {
 			return l.Run(context.Background(), s, Options{Isolation: isolation.None})
 		}, func(r *orchestrator.Result, err error) bool { return err == nil && r.Isolation == "none" }},
@@ -170,11 +178,13 @@ func plainly(l *Lab, s *Spec) (*orchestrator.Result, error) {
 }
 
 // cancelled ends the context after the first whole generation.
-func cancelled(l *Lab, s *Spec) (*orchestrator.Result, error) {
+func cancelled(l *Lab, s *Spec) (*orchestrator.Result, error) { return cancelledBy(l, s, Engine{}) }
+
+func cancelledBy(l *Lab, s *Spec, e Engine) (*orchestrator.Result, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s.Search.Generations = 1000
-	return l.Run(ctx, s, Options{Events: func(e orchestrator.Event) {
+	return l.Run(ctx, s, Options{Engine: e, Events: func(e orchestrator.Event) {
 		if e.Message == "" {
 			cancel()
 		}
