@@ -230,7 +230,7 @@ func TestModelsPropose(t *testing.T) {
 	})
 	l, s, _ := openLab(t, "none", "script: {command: [sh, count.sh], files: [propose.awk]}",
 		`model: {chat: {url: "`+server.URL+`/v1", model: m, key-env: JIRD_TEST_KEY, max-tokens: 200, price-in: 2, price-out: 8}, retries: 0}
-    ceilings: {calls: 20, money: 1}`, "limits: {wall: 10s}", "limits: {wall: 2s}", "generations: 3", "generations: 50")
+    ceilings: {calls: 20, money: 1}`, "limits: {wall: 10s}", "limits: {wall: 8s}", "generations: 3", "generations: 50")
 	result, err := l.Run(t.Context(), s, Options{})
 	if err != nil {
 		t.Fatal(err)
