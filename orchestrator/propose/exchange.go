@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -67,15 +68,19 @@ func (p *Proposers) half(ctx context.Context, asks []*asked) error {
 		p.account.held = p.account.held.plus(a.most.times(a.attempts))
 	}
 	g, all := errgroup.WithContext(ctx)
+	made := 0
+	var over atomic.Int64
 	for _, a := range asks {
 		if first[a.hash] == a && a.attempts > 0 {
+			made++
 			g.Go(func() (err error) {
+				defer over.Add(1)
 				a.exchange, err = p.exchange(all, a)
 				return err
 			})
 		}
 	}
-	err := g.Wait()
+	err := p.patiently(g, func() { p.say("%d of %d requests to proposers are over", over.Load(), made) })
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -84,6 +89,25 @@ func (p *Proposers) half(ctx context.Context, asks []*asked) error {
 	}
 	p.settle(asks, first)
 	return nil
+}
+
+// patience is after how long a person is told how far a round is, again and again.
+const patience = 15 * time.Second
+
+// patiently waits for a group, and tells how far it is.
+func (p *Proposers) patiently(g *errgroup.Group, tell func()) error {
+	done := make(chan error, 1)
+	go func() { done <- g.Wait() }()
+	tick := time.NewTicker(p.patience)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+			tell()
+		}
+	}
 }
 
 // prepare makes all that is sent, and the hash of all that its answer can depend on.

@@ -107,6 +107,7 @@ type Proposers struct {
 
 	storing     sync.Mutex // one goroutine at a time uses the store
 	base, limit time.Duration
+	patience    time.Duration
 }
 
 var _ ga.Proposer = (*Proposers)(nil)
@@ -125,7 +126,7 @@ type opened struct {
 func New(task Task, sources []Source, ceilings Ceilings, store Store, say func(format string, args ...any)) (*Proposers, error) {
 	p := &Proposers{
 		task: task, store: store, say: say, sources: map[string]*opened{}, account: account{ceilings: ceilings},
-		base: firstPause, limit: longestPause,
+		base: firstPause, limit: longestPause, patience: patience,
 	}
 	var faults []error
 	for _, s := range sources {

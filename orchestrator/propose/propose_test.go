@@ -106,7 +106,7 @@ func proposers(t testing.TB, c Ceilings, store Store, sources ...Source) (*Propo
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.base, p.limit = time.Millisecond, 2*time.Millisecond
+	p.base, p.limit, p.patience = time.Millisecond, 2*time.Millisecond, 24*time.Hour
 	return p, h
 }
 
@@ -140,6 +140,25 @@ func propose(t testing.TB, p *Proposers, r ga.Round) []string {
 		t.Fatal(err)
 	}
 	return sources(genomes)
+}
+
+// Who waits for a round is told how far it is.
+func TestSlowRoundsAreToldOf(t *testing.T) {
+	told := filepath.Join(t.TempDir(), "told")
+	p, h := proposers(t, Ceilings{}, newMemory(), script(t, `until [ -e `+told+` ]; do sleep 0.01; done; echo '(+ item 0.25)'`))
+	p.patience = 10 * time.Millisecond
+	p.say = func(format string, args ...any) {
+		h.say(format, args...)
+		if err := os.WriteFile(told, nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := propose(t, p, round(t, "script", 2)); got[0] == "" {
+		t.Errorf("%q", got)
+	}
+	if len(*h) == 0 || (*h)[0] != "0 of 2 requests to proposers are over" {
+		t.Errorf("told %q", *h)
+	}
 }
 
 func TestCommandProposes(t *testing.T) {
