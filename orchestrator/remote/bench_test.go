@@ -14,7 +14,7 @@ import (
 func BenchmarkEmpty(b *testing.B) {
 	for _, atOnce := range []int{1, 64} {
 		b.Run(fmt.Sprint(atOnce, " at once"), func(b *testing.B) {
-			p := engines["embedded"](b)
+			p := engines["embedded"](b, usual)
 			p.work(testOffer, 8, testJob)
 			p.do("first", "echo")
 			var g errgroup.Group
@@ -40,7 +40,7 @@ func BenchmarkEmpty(b *testing.B) {
 func BenchmarkObject(b *testing.B) {
 	for _, size := range []int{32, 100} {
 		b.Run(fmt.Sprint(size, "MiB"), func(b *testing.B) {
-			p := engines["loopback"](b)
+			p := engines["loopback"](b, usual)
 			var put time.Duration
 			n := 0
 			for b.Loop() {
@@ -99,7 +99,7 @@ func BenchmarkWorkers(b *testing.B) {
 		}
 		return time.Since(began)
 	}
-	p := engines["loopback"](b)
+	p := engines["loopback"](b, usual)
 	var one, eight time.Duration
 	n := 0
 	for b.Loop() {

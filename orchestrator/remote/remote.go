@@ -88,8 +88,7 @@ type Config struct {
 	// Listen shows Cert, and with CA takes only clients whose certificate CA signed.
 	CA, Cert, Key string
 
-	ackWait    time.Duration // 0: AckWait
-	checkEvery time.Duration // how often a job that nobody beats for is looked up, give or take half; 0: 10 s
+	pace pace // zero: usual
 }
 
 // Needs is what a job asks of a worker.
