@@ -85,8 +85,8 @@ func many(t *testing.T, p *place) {
 		jobs = 1000
 	}
 	var begun atomic.Int64
-	for range 8 {
-		p.work(testOffer, 1, counted(&begun, testJob))
+	for range 4 {
+		p.work(testOffer, 2, counted(&begun, testJob))
 	}
 	var g errgroup.Group
 	g.SetLimit(200)

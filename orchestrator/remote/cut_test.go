@@ -59,30 +59,29 @@ func (h *twoHosts) heal() { ip(h.t, "-n", h.near, "link", "set", "line", "up") }
 
 func on(host string) []string { return []string{"ip", "netns", "exec", host} }
 
-// TestNetworkCut has a worker on one host, and the server, a submitter and a second
-// worker on another; the first is cut off in a job, and healed. The submitter is a
-// process too, since this one is on neither host.
 func TestNetworkCut(t *testing.T) {
 	t.Parallel()
-	t.Run("shorter than it takes to be noticed", func(t *testing.T) {
-		t.Parallel()
-		cutAndHeal(t, "impatient", func(*says) { time.Sleep(100 * time.Millisecond) })
-	})
-	noticed := func(far *says) { far.wait("is lost") }
-	t.Run("noticed", func(t *testing.T) {
-		t.Parallel()
-		cutAndHeal(t, "nervous", noticed)
-	})
-	t.Run("noticed at the usual pace", func(t *testing.T) {
-		if !whole {
-			t.Skip("skipped: it takes a minute; make faults")
-		}
-		t.Parallel()
-		cutAndHeal(t, "usual", noticed)
-	})
+	cutAndHeal(t, "impatient", func(*says) { time.Sleep(100 * time.Millisecond) }) // shorter than it takes to be noticed
 }
 
-// cutAndHeal cuts the line until what far submitters say has been heeded.
+func TestNetworkCutNoticed(t *testing.T) {
+	t.Parallel()
+	cutAndHeal(t, "nervous", noticed)
+}
+
+func TestNetworkCutUsual(t *testing.T) {
+	if !whole {
+		t.Skip("skipped: it takes a minute; make faults")
+	}
+	t.Parallel()
+	cutAndHeal(t, "usual", noticed)
+}
+
+func noticed(far *says) { far.wait("is lost") }
+
+// cutAndHeal has a worker on one host, and the server, a submitter and a second worker on
+// another; the first is cut off in a job, and healed. Then a far submitter is cut off, until
+// what it says was heeded. Submitters are processes too, since this one is on neither host.
 func cutAndHeal(t *testing.T, pace string, heed func(far *says)) {
 	h := newTwoHosts(t)
 	dir := store(t)
