@@ -25,14 +25,14 @@ type Queue struct {
 	stop context.CancelCauseFunc
 	wg   sync.WaitGroup
 
-	repairing  chan struct{} // holds a token while what is missing on the server is made, for:
+	repairing  chan struct{} // holds a token while what is missing on the server is made; guards:
 	repaired   time.Time     // when that was last tried
 	unrepaired error         // what came of it
 	created    []time.Time   // when each stream was made
-	consumers  map[Needs]bool
-	deadRead   uint64 // sequence in the stream of the dead up to which it was read
+	deadRead   uint64        // sequence in the stream of the dead up to which it was read
 
 	mu      sync.Mutex
+	kinds   map[Needs]bool       // of jobs, whose consumers were made
 	objects map[string]*object   // by hash, those that may be asked for again
 	workers map[string]worker    // by name
 	dead    map[uint64]time.Time // by sequence in the work stream: when its last try was over
@@ -50,7 +50,7 @@ var errClosed = errors.New("the queue is closed")
 func Open(ctx context.Context, cfg Config, say func(format string, args ...any)) (*Queue, error) {
 	q := &Queue{
 		cfg: cfg, say: say,
-		repairing: make(chan struct{}, 1), consumers: map[Needs]bool{},
+		repairing: make(chan struct{}, 1), kinds: map[Needs]bool{},
 		objects: map[string]*object{}, workers: map[string]worker{},
 		dead: map[uint64]time.Time{}, died: make(chan struct{}), renewed: make(chan struct{}),
 	}
@@ -106,7 +106,9 @@ func (q *Queue) begin(ctx context.Context) error {
 // Close ends what is under way: a Do that waits returns an error, and its job stays in
 // the stream. A server in this process ends too.
 func (q *Queue) Close() error {
+	q.mu.Lock() // whoever got in by within is waited for
 	q.stop(errClosed)
+	q.mu.Unlock()
 	q.wg.Wait()
 	q.end()
 	return nil

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 )
@@ -55,7 +56,10 @@ func (q *Queue) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for n := range q.consumers {
+	q.mu.Lock()
+	kinds := slices.Collect(maps.Keys(q.kinds))
+	q.mu.Unlock()
+	for _, n := range kinds {
 		if err := q.makeConsumer(ctx, n); err != nil {
 			return err
 		}
@@ -67,22 +71,21 @@ func (q *Queue) rebuild(ctx context.Context) error {
 	return q.readDead(ctx)
 }
 
-// ready makes the consumer of a kind of job, which watch looks after from then on. All
-// jobs come here: one makes it, the others wait.
+// ready makes the consumer of a kind of job the first time; watch looks after it from
+// then on. Jobs that come meanwhile may ask too, which does no harm.
 func (q *Queue) ready(ctx context.Context, n Needs) error {
-	select {
-	case q.repairing <- struct{}{}:
-		defer func() { <-q.repairing }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if q.consumers[n] {
+	q.mu.Lock()
+	known := q.kinds[n]
+	q.mu.Unlock()
+	if known {
 		return nil
 	}
 	if err := q.makeConsumer(ctx, n); err != nil {
 		return err
 	}
-	q.consumers[n] = true
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.kinds[n] = true
 	return nil
 }
 
