@@ -13,6 +13,7 @@ import (
 func TestOneLookForAll(t *testing.T) {
 	t.Parallel()
 	p := engines["loopback"](t, quick)
+	first := p.waiting("first", "echo hello") // the consumer is there
 	var g errgroup.Group
 	for i := range 50 {
 		g.Go(func() error {
@@ -20,7 +21,6 @@ func TestOneLookForAll(t *testing.T) {
 			return err
 		})
 	}
-	p.wait("jobs wait")
 	l, err := dial(Config{URL: "nats://" + p.queue.Address()}, nil, nil, p.say)
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +37,7 @@ func TestOneLookForAll(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	expect(t, <-first, "hello<nil>")
 	if n, _, _ := made.Pending(); n != 1 {
 		t.Errorf("made %d times", n)
 	}
