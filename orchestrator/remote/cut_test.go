@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -12,10 +13,13 @@ import (
 // twoHosts are two network namespaces with a line between them, that can be cut.
 type twoHosts struct {
 	t       *testing.T
-	near    string // the one of the server, which has address 10.251.N.1
+	near    string // the one of the server, which has address 10.251.0.1
 	far     string
 	address string
 }
+
+// hosts counts them: each pair has its own names.
+var hosts atomic.Int64
 
 func ip(t *testing.T, args ...string) {
 	t.Helper()
@@ -32,8 +36,8 @@ func newTwoHosts(t *testing.T) *twoHosts {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Skip("skipped: no ip command (Debian: apt-get install iproute2)")
 	}
-	pid := os.Getpid()
-	h := &twoHosts{t: t, near: fmt.Sprintf("jirdn%d", pid), far: fmt.Sprintf("jirdf%d", pid), address: "10.251.0.1"}
+	n := hosts.Add(1)
+	h := &twoHosts{t: t, near: fmt.Sprintf("jirdn%d.%d", os.Getpid(), n), far: fmt.Sprintf("jirdf%d.%d", os.Getpid(), n), address: "10.251.0.1"}
 	if out, err := exec.Command("ip", "netns", "add", h.near).CombinedOutput(); err != nil {
 		t.Skipf("skipped: network namespaces cannot be made here: %s", out)
 	}
@@ -55,22 +59,43 @@ func (h *twoHosts) heal() { ip(h.t, "-n", h.near, "link", "set", "line", "up") }
 
 func on(host string) []string { return []string{"ip", "netns", "exec", host} }
 
-// TestNetworkCut has a worker on one host, and the server, a submitter and a second
-// worker on another; the first is cut off in a job, and healed. The submitter is a
-// process too, since this one is on neither host.
 func TestNetworkCut(t *testing.T) {
 	t.Parallel()
-	h := newTwoHosts(t)
-	dir := t.TempDir()
-	file := func(name string) string { return filepath.Join(dir, name) }
-	keys := []string{"REMOTE_WORKER=" + newTestKey(t, dir, "worker"), "REMOTE_SUBMITTER=" + newTestKey(t, dir, "submitter")}
-	startServer(t, file("store"), h.address+":4222", on(h.near), keys...)
-	url := "REMOTE_URL=nats://" + h.address + ":4222"
-	worker := func(host string) {
-		run(t, again("worker", on(host), url, "REMOTE_KEY="+file("worker")))
+	cutAndHeal(t, "impatient", func(*says) { time.Sleep(100 * time.Millisecond) }) // shorter than it takes to be noticed
+}
+
+func TestNetworkCutNoticed(t *testing.T) {
+	t.Parallel()
+	cutAndHeal(t, "nervous", noticed)
+}
+
+func TestNetworkCutUsual(t *testing.T) {
+	if !whole {
+		t.Skip("skipped: it takes a minute; make faults")
 	}
-	submit := func(host, id, body string) <-chan string {
-		cmd := again("submitter", on(host), url, "REMOTE_KEY="+file("submitter"), "REMOTE_ID="+id, "REMOTE_BODY="+body)
+	t.Parallel()
+	cutAndHeal(t, "usual", noticed)
+}
+
+func noticed(far *says) { far.wait("is lost") }
+
+// cutAndHeal has a worker on one host, and the server, a submitter and a second worker on
+// another; the first is cut off in a job, and healed. Then a far submitter is cut off, until
+// what it says was heeded. Submitters are processes too, since this one is on neither host.
+func cutAndHeal(t *testing.T, pace string, heed func(far *says)) {
+	h := newTwoHosts(t)
+	dir := store(t)
+	file := func(name string) string { return filepath.Join(dir, name) }
+	s := newSays(t)
+	pace = "REMOTE_PACE=" + pace
+	keys := []string{pace, "REMOTE_WORKER=" + newTestKey(t, dir, "worker"), "REMOTE_SUBMITTER=" + newTestKey(t, dir, "submitter")}
+	s.startServer(file("store"), h.address+":4222", on(h.near), keys...)
+	url := "REMOTE_URL=nats://" + h.address + ":4222"
+	worker := func(host string) (kill func()) {
+		return run(t, s.again("worker", on(host), pace, url, "REMOTE_KEY="+file("worker")))
+	}
+	submit := func(s *says, host, id, body string) <-chan string {
+		cmd := s.again("submitter", on(host), pace, url, "REMOTE_KEY="+file("submitter"), "REMOTE_ID="+id, "REMOTE_BODY="+body)
 		result := make(chan string, 1)
 		go func() {
 			out, err := cmd.Output()
@@ -84,21 +109,27 @@ func TestNetworkCut(t *testing.T) {
 
 	// The far worker is cut off while it has the job: another gets it.
 	worker(h.far)
-	result := submit(h.near, "cut", "hang "+file("begun"))
+	result := submit(s, h.near, "cut", "hang "+file("begun"))
 	appears(t, file("begun"))
 	h.cut()
-	worker(h.near)
+	kill := worker(h.near)
 	expect(t, <-result, "did not hang")
 
-	// A far submitter is cut off while its job is done, and learns of the result.
+	// A far submitter is cut off while its job is done, and learns of the result, whether or
+	// not that was there before the line.
 	h.heal()
-	result = submit(h.far, "healed", "gate "+file("gate"))
+	far := newSays(t)
+	result = submit(far, h.far, "healed", "gate "+file("gate"))
 	appears(t, file("gate"))
 	h.cut()
 	if err := os.Remove(file("gate")); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond) // the result is there before the line, or not: both must do
+	heed(far)
 	h.heal()
 	expect(t, <-result, "through the gate")
+
+	// The far worker is back.
+	kill()
+	expect(t, <-submit(s, h.near, "back", "echo back"), "back")
 }

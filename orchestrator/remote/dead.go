@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -17,56 +16,35 @@ type advisory struct {
 	Time     time.Time `json:"timestamp"`
 }
 
-// watchDead takes in the advisories of the dead. They are kept in a stream, since one
-// that is published while we are cut off would else be lost.
-func (q *Queue) watchDead() {
-	for q.ctx.Err() == nil && q.link.failure() == nil {
-		healing := q.link.healing()
-		q.readDead()
-		select { // the stream or its server is gone
-		case <-healing:
-		case <-q.ctx.Done():
-		case <-q.link.ctx.Done():
-		case <-time.After(announceEvery):
-		}
-	}
-}
-
-// readDead returns when something is amiss, or the stream may be another.
-func (q *Queue) readDead() {
-	built := q.lastBuilt()
-	ctx, cancel := context.WithTimeout(q.ctx, callLimit)
-	defer cancel()
-	c, err := q.link.js.OrderedConsumer(ctx, deadStream, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		return
-	}
-	messages, err := c.Messages()
-	if err != nil {
-		return
-	}
-	defer messages.Stop()
-	for q.ctx.Err() == nil {
-		m, err := messages.Next(jetstream.NextMaxWait(announceEvery))
-		if errors.Is(err, nats.ErrTimeout) && q.lastBuilt().Equal(built) {
-			continue
+// readDead takes in the advisories that were stored since it last did. We hear of each
+// when it is published, unless we are cut off then.
+func (q *Queue) readDead(ctx context.Context) error {
+	for {
+		m, err := q.deads.GetMsg(ctx, q.deadRead+1, jetstream.WithGetMsgSubject(deadSubject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
 		}
 		if err != nil {
-			return
+			return err
 		}
-		var a advisory
-		if json.Unmarshal(m.Data(), &a) == nil {
-			q.mark(a)
-		}
+		q.mark(m.Data)
+		q.deadRead = m.Sequence
 	}
 }
 
-func (q *Queue) mark(a advisory) {
+// mark takes in an advisory.
+func (q *Queue) mark(data []byte) {
+	var a advisory
+	if json.Unmarshal(data, &a) != nil {
+		return // of another version
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.dead[a.Sequence] = a.Time
-	close(q.died)
-	q.died = make(chan struct{})
+	if !q.dead[a.Sequence].Equal(a.Time) {
+		q.dead[a.Sequence] = a.Time
+		close(q.died)
+		q.died = make(chan struct{})
+	}
 }
 
 // deadline is when the last try of a message was over, or zero; died is closed when that
@@ -88,7 +66,7 @@ func (q *Queue) bury(ctx context.Context, j *job, dead time.Time) (result []byte
 		return result, found, err
 	}
 	var alive bool
-	err = q.link.persist(ctx, "looking up a dead job", q.build, func(ctx context.Context) error {
+	err = q.link.persist(ctx, "looking up a dead job", q.repair, func(ctx context.Context) error {
 		m, err := q.work.GetMsg(ctx, j.seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil // another Do of it was quicker

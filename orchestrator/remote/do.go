@@ -72,15 +72,18 @@ func (q *Queue) carry(ctx context.Context, j *job, body []byte, notes <-chan *na
 	// The first time the id names the message, so that it is dropped where another has
 	// submitted it; that name is used up when the message was lost.
 	for name := j.id; ; name = j.id + "." + nuid.Next() {
-		result, found, err := q.stored(ctx, j.id)
-		if err != nil || found {
-			return result, err
-		}
+		renewed := q.renewal()
 		inStream := false
 		if name != j.id {
+			// Before its result, since a job whose result is stored leaves the stream.
+			var err error
 			if inStream, err = q.find(ctx, j); err != nil {
 				return nil, err
 			}
+		}
+		result, found, err := q.stored(ctx, j.id)
+		if err != nil || found {
+			return result, err
 		}
 		if !inStream {
 			if inStream, err = q.submit(ctx, j, name, msg); err != nil {
@@ -90,7 +93,7 @@ func (q *Queue) carry(ctx context.Context, j *job, body []byte, notes <-chan *na
 		if !inStream {
 			continue
 		}
-		result, found, err = q.await(ctx, j, notes)
+		result, found, err = q.await(ctx, j, notes, renewed)
 		if err != nil || found {
 			return result, err
 		}
@@ -100,7 +103,7 @@ func (q *Queue) carry(ctx context.Context, j *job, body []byte, notes <-chan *na
 // submit publishes a job. It is not in the stream afterwards if the server knows its
 // name from before, or if another submitter was quicker.
 func (q *Queue) submit(ctx context.Context, j *job, name string, msg *nats.Msg) (inStream bool, err error) {
-	err = q.link.persist(ctx, "submitting", q.build, func(ctx context.Context) error {
+	err = q.link.persist(ctx, "submitting", q.repair, func(ctx context.Context) error {
 		if err := q.ready(ctx, j.needs); err != nil {
 			return err
 		}
@@ -117,29 +120,10 @@ func (q *Queue) submit(ctx context.Context, j *job, name string, msg *nats.Msg) 
 	return inStream, err
 }
 
-// seenFor is how long a consumer that was there is taken to be there: each look is a
-// request to the server, and all jobs need it.
-const seenFor = 5 * time.Second
-
-// ready makes the consumer of a kind of job, if it was not seen lately, and wakes the
-// workers that wait for it. All jobs come here: one looks, the others wait.
-func (q *Queue) ready(ctx context.Context, n Needs) error {
-	q.building.Lock()
-	defer q.building.Unlock()
-	if time.Since(q.consumers[n.consumer()]) < seenFor {
-		return nil
-	}
-	if err := buildConsumer(ctx, q.link.js, n, q.cfg.ackWait); err != nil {
-		return err
-	}
-	q.consumers[n.consumer()] = time.Now()
-	return q.link.nc.Publish(wakeSubject, nil)
-}
-
 // stored looks a result up.
 func (q *Queue) stored(ctx context.Context, id string) (result []byte, found bool, err error) {
 	var m *jetstream.RawStreamMsg
-	err = q.link.persist(ctx, "looking up a result", q.build, func(ctx context.Context) (err error) {
+	err = q.link.persist(ctx, "looking up a result", q.repair, func(ctx context.Context) (err error) {
 		m, err = q.results.GetLastMsgForSubject(ctx, resultSubject(id))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
@@ -154,7 +138,7 @@ func (q *Queue) stored(ctx context.Context, id string) (result []byte, found boo
 		return m.Data, true, nil
 	}
 	err = q.link.persist(ctx, "reading a large result", nil, func(limited context.Context) error {
-		result, err = read(ctx, q.link.js, outputBucket, hash)
+		result, err = read(ctx, q.link, outputBucket, hash)
 		if found = err == nil; !found && lost(err) {
 			// The job must be done again, and its result must find the place empty.
 			err = q.results.DeleteMsg(limited, m.Sequence)
@@ -169,7 +153,7 @@ func (q *Queue) stored(ctx context.Context, id string) (result []byte, found boo
 
 // find looks for the job in the work stream.
 func (q *Queue) find(ctx context.Context, j *job) (found bool, err error) {
-	err = q.link.persist(ctx, "looking up a job", q.build, func(ctx context.Context) error {
+	err = q.link.persist(ctx, "looking up a job", q.repair, func(ctx context.Context) error {
 		m, err := q.work.GetLastMsgForSubject(ctx, j.needs.subject(j.id))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
@@ -183,15 +167,15 @@ func (q *Queue) find(ctx context.Context, j *job) (found bool, err error) {
 }
 
 // await waits for the result of a job that is in the stream. Without a result and
-// without an error it must be submitted again.
-func (q *Queue) await(ctx context.Context, j *job, notes <-chan *nats.Msg) (result []byte, found bool, err error) {
-	impatient := time.NewTimer(patience)
+// without an error it must be submitted again. renewed was not closed before it was
+// submitted.
+func (q *Queue) await(ctx context.Context, j *job, notes <-chan *nats.Msg, renewed <-chan struct{}) (result []byte, found bool, err error) {
+	impatient := time.NewTimer(q.link.pace.patience)
 	defer impatient.Stop()
-	every := q.cfg.checkEvery // doubled with each check: nearly always the server tells
+	every := q.link.pace.check // doubled with each check: nearly always the server tells
 	check := time.NewTimer(jittered(every))
 	defer check.Stop()
 	for {
-		healing := q.link.healing()
 		died, dead := q.deadline(j.seq)
 		if !dead.IsZero() {
 			result, found, err = q.bury(ctx, j, dead)
@@ -206,43 +190,42 @@ func (q *Queue) await(ctx context.Context, j *job, notes <-chan *nats.Msg) (resu
 				return q.received(ctx, j, m)
 			}
 			j.hear(m)
-			continue
 		case <-died:
-			continue
 		case <-impatient.C:
 			if j.beat.IsZero() {
 				q.lament(j.needs)
 			}
-			continue
-		case <-check.C:
-		case <-healing:
-			// The store may be another, and what was said meanwhile was not heard. All jobs
-			// look: not all at once.
-			every = q.cfg.checkEvery
+		case <-renewed:
+			// All jobs look: not all at once.
+			renewed = q.renewal()
+			every = q.link.pace.check
 			check.Reset(rand.N(every / 10))
-			continue
+		case <-check.C:
+			every = min(2*every, 10*q.link.pace.check)
+			check.Reset(jittered(every))
+			waits, result, found, err := q.check(ctx, j)
+			if !waits {
+				return result, found, err
+			}
 		case <-q.link.ctx.Done():
 			return nil, false, q.link.failure()
 		case <-ctx.Done():
 			return nil, false, context.Cause(ctx)
 		}
-		every = min(2*every, 10*q.cfg.checkEvery)
-		check.Reset(jittered(every))
-		if result, found, err = q.stored(ctx, j.id); err != nil || found {
-			return result, found, err
-		}
-		if time.Since(j.beat) < q.cfg.ackWait {
-			continue
-		}
-		q.lament(j.needs)
-		inStream, err := q.find(ctx, j)
-		if err == nil && inStream {
-			err = q.link.persist(ctx, "making a consumer", q.build, func(ctx context.Context) error { return q.ready(ctx, j.needs) })
-		}
-		if err != nil || !inStream {
-			return nil, false, err
-		}
 	}
+}
+
+// check looks whether a job still waits, or what else has become of it.
+func (q *Queue) check(ctx context.Context, j *job) (waits bool, result []byte, found bool, err error) {
+	if result, found, err = q.stored(ctx, j.id); err != nil || found {
+		return false, result, found, err
+	}
+	if time.Since(j.beat) < q.link.pace.ack {
+		return true, nil, false, nil
+	}
+	q.lament(j.needs)
+	waits, err = q.find(ctx, j)
+	return waits, nil, false, err
 }
 
 // received is the result that was just stored.
@@ -265,16 +248,13 @@ func (j *job) hear(m *nats.Msg) {
 	}
 }
 
-// withdrawLimit bounds what is done for a job after its caller has gone.
-const withdrawLimit = time.Second
-
 // withdraw takes a job out of the stream, if that is possible now: it would be done in
 // vain.
 func (q *Queue) withdraw(j *job) {
 	if j.seq == 0 || !q.link.nc.IsConnected() || q.ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(q.ctx, withdrawLimit)
+	ctx, cancel := context.WithTimeout(q.ctx, q.link.pace.withdraw)
 	defer cancel()
 	q.work.Purge(ctx, jetstream.WithPurgeSubject(j.needs.subject(j.id)))
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,18 +17,288 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// startServer starts a server in a process of its own.
-func startServer(t *testing.T, dir, listen string, before []string, env ...string) (address string, kill func()) {
-	t.Helper()
-	cmd := again("server", before, append(env, "REMOTE_DIR="+dir, "REMOTE_LISTEN="+listen)...)
-	out, err := cmd.StdoutPipe()
+// opener opens a queue of some engine.
+type opener func(pace) *place
+
+// TestFaults has something go wrong: on one engine, or on all of them where the whole is
+// tested.
+func TestFaults(t *testing.T) {
+	tests := map[string]func(*testing.T, opener){
+		"a slow worker keeps its job":     slow,
+		"a worker of another kind":        otherKind,
+		"a stronger worker":               stronger,
+		"a dead letter":                   deadLetter,
+		"a job that is withdrawn":         withdrawn,
+		"a result that is late":           late,
+		"an object that the server lost":  lostObject,
+		"a stream that the server lost":   lostStream,
+		"a consumer that the server lost": lostConsumer,
+		"a job that the server lost":      lostJob,
+	}
+	for engine, open := range engines {
+		if engine != "loopback" && !whole {
+			continue
+		}
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			for name, test := range tests {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					test(t, func(pace pace) *place { return open(t, pace) })
+				})
+			}
+		})
+	}
+}
+
+// A job that takes longer than a worker may be silent stays with its worker. One that
+// another got is no fault of ours if the machine stood still for so long: then there is
+// more time.
+func slow(t *testing.T, open opener) {
+	for ack := 500 * time.Millisecond; ; ack *= 4 {
+		pace := quick
+		pace.ack = ack
+		p := open(pace)
+		var n atomic.Int64
+		for range 2 {
+			p.work(testOffer, 1, counted(&n, testJob))
+		}
+		expect(t, p.do("slow", fmt.Sprint("sleep ", ack*3/2)), "slept")
+		if n.Load() == 1 {
+			return
+		}
+		if ack > 5*time.Second {
+			t.Fatalf("given to %d workers", n.Load())
+		}
+	}
+}
+
+func otherKind(t *testing.T, open opener) {
+	p := open(quick)
+	for _, change := range []func(*Offer){
+		func(o *Offer) { o.Runtime = "gambit 4.9.4" },
+		func(o *Offer) { o.Evaluator = "fedcba" },
+		func(o *Offer) { o.Protocol++ },
+		func(o *Offer) { o.Isolation-- },
+	} {
+		other := testOffer
+		change(&other)
+		p.work(other, 1, func(context.Context, Get, []byte) ([]byte, error) {
+			t.Errorf("%v got a job for %v", other, testNeeds)
+			return nil, errTold
+		})
+	}
+	for len(p.queue.Present()) < 4 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	done := p.waiting("picky", "echo hello")
+	p.wait("jobs wait for a worker with gambit 4.9.3, evaluator abcdef, protocol 1, isolation 2; present is only")
+	if p.count("gambit 4.9.4") == 0 {
+		t.Errorf("it is not said what is offered: %q", p.lines)
+	}
+	p.work(testOffer, 1, testJob)
+	expect(t, <-done, "hello<nil>")
+	if n := p.count("jobs wait"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
+
+func stronger(t *testing.T, open opener) {
+	p := open(quick)
+	strong := testOffer
+	strong.Isolation = 3
+	p.work(strong, 1, testJob)
+	var g errgroup.Group
+	for level := range Isolations {
+		g.Go(func() error {
+			needs := testNeeds
+			needs.Isolation = level
+			_, err := p.queue.Do(t.Context(), fmt.Sprint("level-", level), needs, []byte("echo hello"))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func deadLetter(t *testing.T, open opener) {
+	p := open(quick)
+	var n atomic.Int64
+	p.work(testOffer, 1, counted(&n, testJob))
+	_, err := p.queue.Do(t.Context(), "poison", testNeeds, []byte("fail"))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, part := range []string{"job poison", "3 workers took it", errTold.Error(), "start again"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in: %v", part, err)
+		}
+	}
+	if n.Load() != 3 {
+		t.Errorf("tried %d times", n.Load())
+	}
+	// It is out of the way, and its id can be used again.
+	expect(t, p.do("poison", "echo cured"), "cured")
+}
+
+func withdrawn(t *testing.T, open opener) {
+	p := open(quick)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := p.queue.Do(ctx, "unwanted", testNeeds, []byte("echo hello"))
+		failed <- err
+	}()
+	p.wait("jobs wait")
+	cancel()
+	if err := <-failed; err == nil {
+		t.Fatal("no error")
+	}
+	var n atomic.Int64
+	p.work(testOffer, 1, counted(&n, testJob))
+	expect(t, p.do("wanted", "echo hello"), "hello")
+	if n.Load() != 1 {
+		t.Errorf("%d jobs were done", n.Load())
+	}
+}
+
+// A worker within the submitter's process gives back what it has when it ends; others
+// finish it.
+func TestGivesBack(t *testing.T) {
+	t.Parallel()
+	p := engines["embedded"](t, quick)
+	// More often than a job may fail.
+	done := make(chan string, 1)
+	go func() {
+		result, err := p.queue.Do(t.Context(), "back", testNeeds, []byte("echo hello"))
+		done <- fmt.Sprint(string(result), err)
+	}()
+	for range Tries + 1 {
+		begun := make(chan struct{}, 1)
+		stop := p.work(testOffer, 1, func(ctx context.Context, get Get, body []byte) ([]byte, error) {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		<-begun
+		stop()
+	}
+	p.work(testOffer, 1, testJob)
+	expect(t, <-done, "hello<nil>")
+}
+
+// late has two workers do the same job at once, as when one was suspended and has come back.
+func late(t *testing.T, open opener) {
+	p := open(quick)
+	var begun atomic.Int64
+	second := make(chan struct{})
+	stop := p.work(testOffer, 2, func(ctx context.Context, get Get, body []byte) ([]byte, error) {
+		if begun.Add(1) > 1 {
+			return []byte("first"), nil
+		}
+		if _, err := p.queue.link.js.Publish(ctx, testNeeds.subject("twice"), nil); err != nil {
+			t.Error(err)
+		}
+		<-second
+		return []byte("late"), nil
+	})
+	expect(t, p.do("twice", ""), "first")
+	close(second)
+	stop()
+	expect(t, p.do("twice", ""), "first")
+	if begun.Load() != 2 {
+		t.Errorf("begun %d times", begun.Load())
+	}
+}
+
+func lostObject(t *testing.T, open opener) {
+	p := open(quick)
+	data := []byte("a snapshot")
+	hash, err := p.queue.Put(t.Context(), data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kill = run(t, cmd)
+	if err := p.queue.link.js.DeleteObjectStore(t.Context(), objectBucket); err != nil {
+		t.Fatal(err)
+	}
+	p.work(testOffer, 1, testJob)
+	expect(t, p.do("lost", "object "+hash), strconv.Itoa(len(data)))
+
+	// One that has changed is no better than none.
+	bucket, err := p.queue.link.js.ObjectStore(t.Context(), objectBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bucket.PutBytes(t.Context(), hash, []byte("another snapshot")); err != nil {
+		t.Fatal(err)
+	}
+	p.work(testOffer, 1, testJob) // that has none in its memory
+	for i := range 4 {
+		expect(t, p.do(fmt.Sprint("changed-", i), "object "+hash), strconv.Itoa(len(data)))
+	}
+}
+
+// waiting submits a job that no worker takes yet.
+func (p *place) waiting(id, body string) (result <-chan string) {
+	done := make(chan string, 1)
+	go func() {
+		result, err := p.queue.Do(p.t.Context(), id, testNeeds, []byte(body))
+		done <- fmt.Sprint(string(result), err)
+	}()
+	p.wait("jobs wait")
+	return done
+}
+
+func lostStream(t *testing.T, open opener) {
+	p := open(quick)
+	result := p.waiting("lost", "echo hello")
+	for _, c := range streams() {
+		if err := p.queue.link.js.DeleteStream(t.Context(), c.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.work(testOffer, 1, testJob)
+	expect(t, <-result, "hello<nil>")
+	// Dead letters are seen in the new streams too.
+	if _, err := p.queue.Do(t.Context(), "poison", testNeeds, []byte("fail")); err == nil {
+		t.Error("no error")
+	}
+}
+
+func lostConsumer(t *testing.T, open opener) {
+	p := open(quick)
+	result := p.waiting("lost", "echo hello")
+	if err := p.queue.link.js.DeleteConsumer(t.Context(), workStream, testNeeds.consumer()); err != nil {
+		t.Fatal(err)
+	}
+	p.work(testOffer, 1, testJob)
+	expect(t, <-result, "hello<nil>")
+}
+
+// A job that is lost alone is submitted again, although the server has seen its id.
+func lostJob(t *testing.T, open opener) {
+	p := open(quick)
+	result := p.waiting("lost", "echo hello")
+	if err := p.queue.work.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.work(testOffer, 1, testJob)
+	expect(t, <-result, "hello<nil>")
+}
+
+// startServer starts a server in a process of its own.
+func (s *says) startServer(dir, listen string, before []string, env ...string) (address string, kill func()) {
+	s.t.Helper()
+	cmd := s.again("server", before, append(env, "REMOTE_DIR="+dir, "REMOTE_LISTEN="+listen)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	kill = run(s.t, cmd)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatal("the server did not start: ", err)
+		s.t.Fatal("the server did not start: ", err)
 	}
 	return strings.TrimSpace(line), kill
 }
@@ -45,12 +317,12 @@ func appears(t *testing.T, path string) {
 func TestWorkerKilled(t *testing.T) {
 	t.Parallel()
 	p := &place{says: newSays(t)}
-	p.open(Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", ackWait: time.Second})
+	p.open(Config{Dir: store(t), Listen: "127.0.0.1:0", pace: impatient})
 	url := "nats://" + p.queue.Address()
-	p.workAt(Config{URL: url})
+	p.workAt(Config{URL: url, pace: impatient})
 
 	mark := filepath.Join(t.TempDir(), "begun")
-	kill := run(t, again("worker", nil, "REMOTE_URL="+url))
+	kill := run(t, p.again("worker", nil, "REMOTE_URL="+url, "REMOTE_PACE=impatient"))
 	result := make(chan string, 1)
 	go func() { result <- p.do("killed", "hang "+mark) }()
 	appears(t, mark)
@@ -63,19 +335,19 @@ func TestWorkerKilled(t *testing.T) {
 func TestJobKillsWorkers(t *testing.T) {
 	t.Parallel()
 	p := &place{says: newSays(t)}
-	p.open(Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", ackWait: time.Second})
+	p.open(Config{Dir: store(t), Listen: "127.0.0.1:0", pace: impatient})
 	result := make(chan error, 1)
 	go func() {
 		_, err := p.queue.Do(t.Context(), "killer", testNeeds, []byte("die"))
 		result <- err
 	}()
 	for range Tries {
-		cmd := again("worker", nil, "REMOTE_URL=nats://"+p.queue.Address())
+		cmd := p.again("worker", nil, "REMOTE_URL=nats://"+p.queue.Address(), "REMOTE_PACE=impatient")
 		run(t, cmd)
 		cmd.Wait()
 	}
 	// Redelivery is tried when there is a worker, and then found to be one too many.
-	p.workAt(Config{URL: "nats://" + p.queue.Address()})
+	p.workAt(Config{URL: "nats://" + p.queue.Address(), pace: impatient})
 	p.work(testOffer, 1, func(context.Context, Get, []byte) ([]byte, error) {
 		t.Error("a fourth worker got it")
 		return nil, errTold
@@ -90,11 +362,11 @@ func TestServerKilled(t *testing.T) {
 	for name, keep := range map[string]bool{"its store kept": true, "its store lost": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			address, kill := startServer(t, dir, "127.0.0.1:0", nil)
+			dir := store(t)
 			p := &place{says: newSays(t)}
-			p.open(Config{URL: "nats://" + address})
-			p.workAt(Config{URL: "nats://" + address})
+			address, kill := p.startServer(dir, "127.0.0.1:0", nil)
+			p.open(Config{URL: "nats://" + address, pace: quick})
+			p.workAt(Config{URL: "nats://" + address, pace: quick})
 			hash, err := p.queue.Put(t.Context(), []byte("snapshot"))
 			if err != nil {
 				t.Fatal(err)
@@ -131,7 +403,7 @@ func TestServerKilled(t *testing.T) {
 			}
 			close(hold) // four end while there is no server
 			p.wait("is lost")
-			startServer(t, dir, address, nil)
+			p.startServer(dir, address, nil)
 			if err := g.Wait(); err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +416,7 @@ func TestServerKilled(t *testing.T) {
 
 func TestFullStream(t *testing.T) {
 	t.Parallel()
-	p := engines["loopback"](t)
+	p := engines["loopback"](t, quick)
 	// Room for about three.
 	c := p.queue.work.CachedInfo().Config
 	c.MaxBytes = 4000
@@ -183,7 +455,7 @@ func refused(t *testing.T, err error, parts ...string) {
 
 func TestWrongKey(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := store(t)
 	file := func(name string) string { return filepath.Join(dir, name) }
 	p := &place{says: newSays(t)}
 	p.open(Config{Dir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0",
@@ -213,7 +485,7 @@ func TestWrongCertificate(t *testing.T) {
 	t.Parallel()
 	good, other := newPKI(t), newPKI(t)
 	p := &place{says: newSays(t)}
-	p.open(Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Cert: good.cert, Key: good.key})
+	p.open(Config{Dir: store(t), Listen: "127.0.0.1:0", Cert: good.cert, Key: good.key})
 	work := func(cfg Config) error {
 		cfg.URL = "tls://" + p.queue.Address()
 		return Work(t.Context(), cfg, testOffer, 1, testJob, p.say)
@@ -223,7 +495,7 @@ func TestWrongCertificate(t *testing.T) {
 	refused(t, work(Config{CA: good.key}), good.key)
 
 	mutual := &place{says: newSays(t)}
-	mutual.open(Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Cert: good.cert, Key: good.key, CA: good.ca})
+	mutual.open(Config{Dir: store(t), Listen: "127.0.0.1:0", Cert: good.cert, Key: good.key, CA: good.ca})
 	p = mutual
 	refused(t, work(Config{CA: good.ca}), "give one that its CA signed")
 	refused(t, work(Config{CA: good.ca, Cert: other.cert, Key: other.key}), "give one that its CA signed")
@@ -232,7 +504,7 @@ func TestWrongCertificate(t *testing.T) {
 // What a worker's key may not do, the server keeps it from doing.
 func TestRights(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := store(t)
 	p := &place{says: newSays(t)}
 	p.open(Config{Dir: filepath.Join(dir, "store"), Listen: "127.0.0.1:0", Workers: []string{newTestKey(t, dir, "worker")}})
 	cfg := Config{URL: "nats://" + p.queue.Address(), NKey: filepath.Join(dir, "worker")}
@@ -294,7 +566,7 @@ func TestRefusesOpenListen(t *testing.T) {
 
 func TestSecondProcess(t *testing.T) {
 	t.Parallel()
-	p := engines["embedded"](t)
+	p := engines["embedded"](t, quick)
 	_, err := Open(t.Context(), Config{Dir: p.queue.cfg.Dir}, t.Logf)
 	refused(t, err, p.queue.cfg.Dir, "another process has it open")
 }
@@ -302,9 +574,9 @@ func TestSecondProcess(t *testing.T) {
 // A queue that was closed is found as it was: what was done is not done again.
 func TestReopened(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := store(t)
 	p := &place{says: newSays(t)}
-	p.open(Config{Dir: dir})
+	p.open(Config{Dir: dir, pace: quick})
 	work := func(do Job) { go p.queue.Work(t.Context(), testOffer, 1, do) }
 	work(testJob)
 	expect(t, p.do("done", "echo hello"), "hello")
@@ -312,21 +584,21 @@ func TestReopened(t *testing.T) {
 	if _, err := p.queue.Do(t.Context(), "late", testNeeds, nil); !errors.Is(err, errClosed) {
 		t.Error(err)
 	}
-	p.open(Config{Dir: dir})
+	p.open(Config{Dir: dir, pace: quick})
 	expect(t, p.do("done", "echo hello"), "hello")
 }
 
 // A worker waits for a server that is not there yet.
 func TestWorkerFirst(t *testing.T) {
 	t.Parallel()
-	address, kill := startServer(t, t.TempDir(), "127.0.0.1:0", nil)
-	kill()
 	p := &place{says: newSays(t)}
-	p.workAt(Config{URL: "nats://" + address})
+	address, kill := p.startServer(store(t), "127.0.0.1:0", nil)
+	kill()
+	p.workAt(Config{URL: "nats://" + address, pace: quick})
 	stop := p.work(testOffer, 1, testJob)
 	p.wait("trying on")
-	startServer(t, t.TempDir(), address, nil)
-	p.open(Config{URL: "nats://" + address})
+	p.startServer(store(t), address, nil)
+	p.open(Config{URL: "nats://" + address, pace: quick})
 	expect(t, p.do("one", "echo hello"), "hello")
 	stop()
 }

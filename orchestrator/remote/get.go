@@ -70,9 +70,9 @@ func (c *cache) keep(hash string, e *entry) {
 // fetch gets an object from the server, which a submitter must tell where it is missing.
 func (w *hand) fetch(ctx context.Context, hash string) (data []byte, err error) {
 	deadline := time.Now().Add(getLimit)
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	for pause := firstPause; ; pause = min(2*pause, w.link.pace.retry) {
 		healing := w.link.healing()
-		if data, err = read(ctx, w.link.js, objectBucket, hash); err == nil {
+		if data, err = read(ctx, w.link, objectBucket, hash); err == nil {
 			return data, nil
 		}
 		if failed := w.link.failure(); failed != nil {

@@ -19,6 +19,7 @@ const (
 	workerSubject  = "jird.worker"
 	missingSubject = "jird.missing"
 	wakeSubject    = "jird.wake"
+	deadSubject    = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + workStream + ".*"
 )
 
 // Headers of messages.
@@ -50,7 +51,7 @@ func streams() []jetstream.StreamConfig {
 			RePublish: &jetstream.RePublish{Source: "jird.result.*", Destination: "jird.job.{{wildcard(1)}}.result"},
 		},
 		{
-			Name: deadStream, Subjects: []string{"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + workStream + ".*"},
+			Name: deadStream, Subjects: []string{deadSubject},
 			MaxAge: Kept, MaxMsgs: 10_000, MaxBytes: 16 << 20, Discard: jetstream.DiscardOld,
 		},
 		{
@@ -68,16 +69,21 @@ func buckets() []jetstream.ObjectStoreConfig {
 	}
 }
 
-// build makes the streams and buckets that are missing.
-func build(ctx context.Context, js jetstream.JetStream) error {
+// build makes the streams and buckets that are missing. It returns the streams, in the
+// order of streams.
+func build(ctx context.Context, js jetstream.JetStream) (all []jetstream.Stream, err error) {
 	for _, c := range streams() {
-		_, err := js.Stream(ctx, c.Name)
+		s, err := js.Stream(ctx, c.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			_, err = js.CreateStream(ctx, c)
+			s, err = js.CreateStream(ctx, c)
 		}
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another submitter, just now
-			return fmt.Errorf("stream %s: %w", c.Name, err)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another submitter, just now
+			s, err = js.Stream(ctx, c.Name)
 		}
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", c.Name, err)
+		}
+		all = append(all, s)
 	}
 	for _, c := range buckets() {
 		_, err := js.ObjectStore(ctx, c.Bucket)
@@ -85,15 +91,27 @@ func build(ctx context.Context, js jetstream.JetStream) error {
 			_, err = js.CreateObjectStore(ctx, c)
 		}
 		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
-			return fmt.Errorf("object store %s: %w", c.Bucket, err)
+			return nil, fmt.Errorf("object store %s: %w", c.Bucket, err)
 		}
 	}
-	return nil
+	return all, nil
 }
 
-// buildConsumer makes the consumer of one kind of job.
-func buildConsumer(ctx context.Context, js jetstream.JetStream, n Needs, ackWait time.Duration) error {
-	_, err := js.CreateConsumer(ctx, workStream, jetstream.ConsumerConfig{
+// created is when each stream was made: where it is another time, it is another stream.
+func created(all []jetstream.Stream) (times []time.Time) {
+	for _, s := range all {
+		times = append(times, s.CachedInfo().Created)
+	}
+	return times
+}
+
+// buildConsumer makes the consumer of one kind of job, if it is missing.
+func buildConsumer(ctx context.Context, js jetstream.JetStream, n Needs, ackWait time.Duration) (made bool, err error) {
+	_, err = js.Consumer(ctx, workStream, n.consumer())
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return false, err
+	}
+	_, err = js.CreateConsumer(ctx, workStream, jetstream.ConsumerConfig{
 		Durable: n.consumer(), FilterSubject: n.subject("*"),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: Tries,
 		MaxAckPending: 10_000, // jobs under way at once
@@ -101,10 +119,10 @@ func buildConsumer(ctx context.Context, js jetstream.JetStream, n Needs, ackWait
 		// Long enough for its jobs, since without it they would not be found.
 		InactiveThreshold: 2 * Kept,
 	})
-	if errors.Is(err, jetstream.ErrConsumerExists) {
-		return nil // made otherwise, by an operator: it holds
+	if errors.Is(err, jetstream.ErrConsumerExists) { // by another submitter, just now
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // missing says that a part of the layout is gone, or that nobody answers for it.

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +21,7 @@ const (
 	callLimit  = 5 * time.Second       // of one request to the server
 	buildLimit = 30 * time.Second      // of making what is missing there
 	firstPause = 50 * time.Millisecond // before a request is made again, doubled for each further
-	longPause  = 5 * time.Second
-	sayAgain   = time.Minute // the same thing is not said twice in that
+	sayAgain   = time.Minute           // the same thing is not said twice in that
 )
 
 // link is a connection that comes back. It ends only if the server refuses us, which
@@ -35,11 +33,14 @@ type link struct {
 	nc   *nats.Conn
 	js   jetstream.JetStream
 	say  func(string, ...any)
+	pace pace
 
 	ctx  context.Context // ends when the server refuses us, which is its cause
 	fail context.CancelCauseFunc
 
 	mu     sync.Mutex
+	online context.Context      // ends when the connection is lost, and is replaced
+	cut    context.CancelFunc   // ends online
 	healed chan struct{}        // closed and replaced whenever the connection is back
 	said   map[string]time.Time // by what it was about
 }
@@ -48,13 +49,14 @@ type link struct {
 // first error of a server that cannot be reached is returned; refusal tells it from
 // what waiting does not cure.
 func dial(cfg Config, e *embedded, pair nkeys.KeyPair, say func(string, ...any)) (*link, error) {
-	l := &link{name: cfg.URL, file: cfg.NKey, ca: cmp.Or(cfg.CA, "the system's"), say: say, healed: make(chan struct{}), said: map[string]time.Time{}}
+	l := &link{name: cfg.URL, file: cfg.NKey, ca: cmp.Or(cfg.CA, "the system's"), say: say, pace: cmp.Or(cfg.pace, usual), healed: make(chan struct{}), said: map[string]time.Time{}}
 	l.ctx, l.fail = context.WithCancelCause(context.Background())
+	l.online, l.cut = context.WithCancel(l.ctx)
 	opts := []nats.Option{
 		nats.Name("jird"), nats.Timeout(callLimit),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.ReconnectBufSize(-1), // what cannot be sent now fails now: each sender knows what to do
-		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.PingInterval(l.pace.ping), nats.MaxPingsOutstanding(2),
 		nats.ErrorHandler(l.problem), nats.ClosedHandler(l.closed),
 		nats.DisconnectErrHandler(l.lost), nats.ReconnectHandler(l.heal), nats.ReconnectErrHandler(l.stillLost),
 	}
@@ -179,6 +181,10 @@ func (l *link) closed(nc *nats.Conn) {
 }
 
 func (l *link) lost(nc *nats.Conn, err error) {
+	l.mu.Lock()
+	l.cut()
+	l.online, l.cut = context.WithCancel(l.ctx)
+	l.mu.Unlock()
 	if err != nil {
 		l.once("lost", "the connection to %s is lost, trying to get it back: %v", l.name, err)
 	}
@@ -203,12 +209,10 @@ func (l *link) heal(*nats.Conn) {
 // persist makes a request until it succeeds, ctx ends or the server refuses us. repair,
 // if not nil, is called when a part of the layout is missing.
 func (l *link) persist(ctx context.Context, what string, repair, request func(context.Context) error) error {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	for pause := firstPause; ; pause = min(2*pause, l.pace.retry) {
 		healing := l.healing()
 		err := l.limited(ctx, callLimit, request)
-		// A server of version 2.9 says nothing at all about a stream that is gone.
-		silent := errors.Is(err, context.DeadlineExceeded) && l.nc.IsConnected()
-		if repair != nil && (missing(err) || silent) && ctx.Err() == nil {
+		if repair != nil && missing(err) && ctx.Err() == nil {
 			if err = l.limited(ctx, buildLimit, repair); err == nil {
 				err = l.limited(ctx, callLimit, request)
 			}
@@ -224,7 +228,7 @@ func (l *link) persist(ctx context.Context, what string, repair, request func(co
 		}
 		if full(err) {
 			l.once("full", "%s: %s waits, there is no room: %v", l.name, what, err)
-		} else if l.nc.IsConnected() && pause > time.Second {
+		} else if l.nc.IsConnected() && pause == l.pace.retry {
 			l.once(what, "%s: %s does not get on: %v", l.name, what, err)
 		}
 		select {
@@ -232,15 +236,19 @@ func (l *link) persist(ctx context.Context, what string, repair, request func(co
 			pause = firstPause
 		case <-l.ctx.Done():
 		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(jittered(pause)):
 		}
 	}
 }
 
-// limited makes one request, and no longer than that.
+// limited makes one request, and no longer than that, nor than the connection lasts: a
+// request that was sent on one that is lost is not answered on the next.
 func (l *link) limited(ctx context.Context, limit time.Duration, request func(context.Context) error) error {
+	l.mu.Lock()
+	online := l.online
+	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
+	defer context.AfterFunc(online, cancel)()
 	return request(ctx)
 }

@@ -69,7 +69,7 @@ func (q *Queue) put(ctx context.Context, data []byte) (hash string, drop func(),
 // send sends an object; unless again, only where the server has none of this name. The
 // object's mu is held.
 func (q *Queue) send(ctx context.Context, hash string, o *object, again bool) error {
-	err := q.link.persist(ctx, "putting an object", q.build, func(limited context.Context) error {
+	err := q.link.persist(ctx, "putting an object", q.repair, func(limited context.Context) error {
 		bucket, err := q.link.js.ObjectStore(limited, objectBucket)
 		if err != nil {
 			return err
@@ -80,9 +80,7 @@ func (q *Queue) send(ctx context.Context, hash string, o *object, again bool) er
 				return nil
 			}
 		}
-		ctx, cancel := context.WithTimeout(ctx, transferLimit(len(o.data)))
-		defer cancel()
-		return write(ctx, bucket, hash, o.data)
+		return write(ctx, q.link, bucket, hash, o.data)
 	})
 	if err == nil {
 		o.put = time.Now()
@@ -90,29 +88,33 @@ func (q *Queue) send(ctx context.Context, hash string, o *object, again bool) er
 	return err
 }
 
-func write(ctx context.Context, bucket jetstream.ObjectStore, hash string, data []byte) error {
-	_, err := bucket.Put(ctx, jetstream.ObjectMeta{Name: hash, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, bytes.NewReader(data))
-	return err
+func write(ctx context.Context, l *link, bucket jetstream.ObjectStore, hash string, data []byte) error {
+	return l.limited(ctx, transferLimit(len(data)), func(ctx context.Context) error {
+		_, err := bucket.Put(ctx, jetstream.ObjectMeta{Name: hash, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, bytes.NewReader(data))
+		return err
+	})
 }
 
 // errChanged says that an object does not have the hash that is its name.
 var errChanged = errors.New("it is not what its name says")
 
 // read is the object of a hash, verified.
-func read(ctx context.Context, js jetstream.JetStream, bucket, hash string) ([]byte, error) {
-	short, cancel := context.WithTimeout(ctx, callLimit)
-	defer cancel()
-	b, err := js.ObjectStore(short, bucket)
+func read(ctx context.Context, l *link, bucket, hash string) (data []byte, err error) {
+	var b jetstream.ObjectStore
+	var info *jetstream.ObjectInfo
+	err = l.limited(ctx, callLimit, func(ctx context.Context) error {
+		if b, err = l.js.ObjectStore(ctx, bucket); err == nil {
+			info, err = b.GetInfo(ctx, hash)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	info, err := b.GetInfo(short, hash)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel = context.WithTimeout(ctx, transferLimit(int(info.Size)))
-	defer cancel()
-	data, err := b.GetBytes(ctx, hash)
+	err = l.limited(ctx, transferLimit(int(info.Size)), func(ctx context.Context) error {
+		data, err = b.GetBytes(ctx, hash)
+		return err
+	})
 	if err == nil && hashOf(data) != hash || errors.Is(err, jetstream.ErrDigestMismatch) {
 		return nil, fmt.Errorf("object %s: %w", hash, errChanged)
 	}

@@ -11,7 +11,6 @@ import (
 const (
 	announceEvery = time.Second
 	goneAfter     = 5 * announceEvery
-	patience      = 3 * announceEvery // of a job that nobody takes, before something is said
 )
 
 // worker is what a worker says of itself.

@@ -19,21 +19,25 @@ type Queue struct {
 	link   *link
 	say    func(string, ...any)
 
-	work, results jetstream.Stream
+	work, results, deads jetstream.Stream
 
 	ctx  context.Context // ends with Close
 	stop context.CancelCauseFunc
 	wg   sync.WaitGroup
 
-	building  sync.Mutex           // held while what is missing on the server is made
-	built     time.Time            // when that was last done
-	consumers map[string]time.Time // when each was last seen to be there
+	repairing  chan struct{} // holds a token while what is missing on the server is made; guards:
+	repaired   time.Time     // when that was last tried
+	unrepaired error         // what came of it
+	created    []time.Time   // when each stream was made
+	deadRead   uint64        // sequence in the stream of the dead up to which it was read
 
 	mu      sync.Mutex
+	kinds   map[Needs]bool       // of jobs, whose consumers were made
 	objects map[string]*object   // by hash, those that may be asked for again
 	workers map[string]worker    // by name
 	dead    map[uint64]time.Time // by sequence in the work stream: when its last try was over
 	died    chan struct{}        // closed and replaced when dead grows
+	renewed chan struct{}        // likewise, see renewal
 }
 
 // errClosed is why what a queue does ends with it.
@@ -44,16 +48,11 @@ var errClosed = errors.New("the queue is closed")
 // from any goroutine. A server that cannot be reached, or refuses us, is an error now;
 // one that is lost later is waited for.
 func Open(ctx context.Context, cfg Config, say func(format string, args ...any)) (*Queue, error) {
-	if cfg.ackWait == 0 {
-		cfg.ackWait = AckWait
-	}
-	if cfg.checkEvery == 0 {
-		cfg.checkEvery = 10 * time.Second
-	}
 	q := &Queue{
 		cfg: cfg, say: say,
-		objects: map[string]*object{}, consumers: map[string]time.Time{}, workers: map[string]worker{},
-		dead: map[uint64]time.Time{}, died: make(chan struct{}),
+		repairing: make(chan struct{}, 1), kinds: map[Needs]bool{},
+		objects: map[string]*object{}, workers: map[string]worker{},
+		dead: map[uint64]time.Time{}, died: make(chan struct{}), renewed: make(chan struct{}),
 	}
 	var pair nkeys.KeyPair
 	var err error
@@ -75,13 +74,14 @@ func Open(ctx context.Context, cfg Config, say func(format string, args ...any))
 }
 
 func (q *Queue) begin(ctx context.Context) error {
-	err := q.link.limited(ctx, buildLimit, q.build)
-	if err == nil {
-		q.work, err = q.link.js.Stream(ctx, workStream)
-	}
-	if err == nil {
-		q.results, err = q.link.js.Stream(ctx, resultStream)
-	}
+	err := q.link.limited(ctx, buildLimit, func(ctx context.Context) error {
+		s, err := build(ctx, q.link.js)
+		if err == nil {
+			q.results, q.deads, q.work = s[0], s[1], s[2]
+			q.created = created(s)
+		}
+		return err
+	})
 	if failed := q.link.failure(); failed != nil {
 		return failed
 	}
@@ -92,45 +92,23 @@ func (q *Queue) begin(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", q.link.name, err)
 	}
 	heard := make(chan *nats.Msg, 1024)
-	for _, subject := range []string{workerSubject, missingSubject} {
+	for _, subject := range []string{workerSubject, missingSubject, deadSubject} {
 		if _, err := q.link.nc.ChanSubscribe(subject, heard); err != nil {
 			return err
 		}
 	}
 	q.ctx, q.stop = context.WithCancelCause(context.Background())
 	q.wg.Go(func() { q.listen(heard) })
-	q.wg.Go(q.watchDead)
+	q.wg.Go(q.watch)
 	return nil
-}
-
-// build makes what is missing on the server. All jobs under way find that out at once:
-// one builds, the others wait.
-func (q *Queue) build(ctx context.Context) error {
-	asked := time.Now()
-	q.building.Lock()
-	defer q.building.Unlock()
-	if q.built.After(asked) {
-		return nil
-	}
-	err := build(ctx, q.link.js)
-	if err == nil {
-		q.built = time.Now()
-		clear(q.consumers) // they go with their stream
-	}
-	return err
-}
-
-// lastBuilt changes when something may have been made.
-func (q *Queue) lastBuilt() time.Time {
-	q.building.Lock()
-	defer q.building.Unlock()
-	return q.built
 }
 
 // Close ends what is under way: a Do that waits returns an error, and its job stays in
 // the stream. A server in this process ends too.
 func (q *Queue) Close() error {
+	q.mu.Lock() // whoever got in by within is waited for
 	q.stop(errClosed)
+	q.mu.Unlock()
 	q.wg.Wait()
 	q.end()
 	return nil
@@ -176,10 +154,13 @@ func (q *Queue) listen(heard <-chan *nats.Msg) {
 	for {
 		select {
 		case m := <-heard:
-			if m.Subject == workerSubject {
+			switch m.Subject {
+			case workerSubject:
 				q.see(m.Data)
-			} else {
+			case missingSubject:
 				q.wg.Go(func() { q.putAgain(m) })
+			default:
+				q.mark(m.Data)
 			}
 		case <-q.ctx.Done():
 			return

@@ -33,8 +33,8 @@
 //	OBJ_JIRD_OUTPUTS                            results too large for a message
 //
 // A submitter makes what is missing, and a consumer CLASS-ISOLATION of JIRD_WORK for each
-// kind of job. Streams that exist are taken as they are: who wants replicas in a
-// cluster makes them beforehand. Plain messages, which nobody keeps: jird.job.ID.result
+// kind of job; every few seconds it looks whether all that is there. Streams that exist
+// are taken as they are: who wants replicas in a cluster makes them beforehand. Plain messages, which nobody keeps: jird.job.ID.result
 // (a result, when it has been stored), jird.job.ID.note (a worker's beat, or its
 // failure), jird.worker (each worker, each second), jird.missing (a worker asks for an
 // object) and jird.wake (a consumer was made).
@@ -88,8 +88,7 @@ type Config struct {
 	// Listen shows Cert, and with CA takes only clients whose certificate CA signed.
 	CA, Cert, Key string
 
-	ackWait    time.Duration // 0: AckWait
-	checkEvery time.Duration // how often a job that nobody beats for is looked up, give or take half; 0: 10 s
+	pace pace // zero: usual
 }
 
 // Needs is what a job asks of a worker.

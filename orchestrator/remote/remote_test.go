@@ -109,6 +109,12 @@ func (s *says) say(format string, args ...any) {
 	}
 }
 
+// Write takes in what another process says.
+func (s *says) Write(p []byte) (int, error) {
+	s.say("%s", p)
+	return len(p), nil
+}
+
 func (s *says) count(part string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,34 +149,71 @@ type place struct {
 	work func(offer Offer, parallel int, do Job) (stop func())
 }
 
+// quick is the pace of tests. What a machine under load could exceed is as usual.
+var quick = pace{
+	ack:      AckWait,
+	patience: 200 * time.Millisecond,
+	look:     300 * time.Millisecond,
+	check:    500 * time.Millisecond,
+	fail:     20 * time.Millisecond,
+	retry:    400 * time.Millisecond,
+	ping:     usual.ping,
+	withdraw: time.Minute,
+}
+
+// impatient gives a job to another worker soon.
+var impatient = func() pace { p := quick; p.ack = 500 * time.Millisecond; return p }()
+
+// nervous notices soon that a line is cut, too.
+var nervous = func() pace { p := impatient; p.ping = 300 * time.Millisecond; return p }()
+
+// paces are for other processes, by name.
+var paces = map[string]pace{"usual": usual, "quick": quick, "impatient": impatient, "nervous": nervous}
+
+// whole says that what takes long is to be tested too: make faults.
+var whole = os.Getenv("REMOTE_FAULTS") == "all"
+
+// store is a folder for a server: in memory, since on a disk that others load the server's
+// syncs would be most of what a test takes.
+func store(t testing.TB) string {
+	t.Helper()
+	if _, bench := t.(*testing.B); !bench && !whole {
+		if dir, err := os.MkdirTemp("/dev/shm", "jird-remote-"); err == nil {
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			return dir
+		}
+	}
+	return t.TempDir()
+}
+
 // engines are all the ways to have a queue.
-var engines = map[string]func(t testing.TB) *place{
-	"embedded": func(t testing.TB) *place {
+var engines = map[string]func(t testing.TB, pace pace) *place{
+	"embedded": func(t testing.TB, pace pace) *place {
 		p := &place{says: newSays(t)}
-		p.open(Config{Dir: t.TempDir()})
+		p.open(Config{Dir: store(t), pace: pace})
 		p.work = func(offer Offer, parallel int, do Job) func() {
 			return p.start(func(ctx context.Context) error { return p.queue.Work(ctx, offer, parallel, do) })
 		}
 		return p
 	},
-	"loopback": func(t testing.TB) *place {
+	"loopback": func(t testing.TB, pace pace) *place {
 		p := &place{says: newSays(t)}
-		p.open(Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
-		p.workAt(Config{URL: "nats://" + p.queue.Address()})
+		p.open(Config{Dir: store(t), Listen: "127.0.0.1:0", pace: pace})
+		p.workAt(Config{URL: "nats://" + p.queue.Address(), pace: pace})
 		return p
 	},
-	"keys": func(t testing.TB) *place {
+	"keys": func(t testing.TB, pace pace) *place {
 		p := &place{says: newSays(t)}
 		pki := newPKI(t)
-		dir := t.TempDir()
-		p.open(Config{Dir: dir, Listen: "127.0.0.1:0", Cert: pki.cert, Key: pki.key, CA: pki.ca,
+		dir := store(t)
+		p.open(Config{Dir: dir, Listen: "127.0.0.1:0", Cert: pki.cert, Key: pki.key, CA: pki.ca, pace: pace,
 			Workers: []string{newTestKey(t, dir, "worker")}, Submitters: []string{newTestKey(t, dir, "submitter")}})
-		p.workAt(Config{URL: "tls://" + p.queue.Address(), NKey: filepath.Join(dir, "worker"), CA: pki.ca, Cert: pki.cert, Key: pki.key})
+		p.workAt(Config{URL: "tls://" + p.queue.Address(), NKey: filepath.Join(dir, "worker"), CA: pki.ca, Cert: pki.cert, Key: pki.key, pace: pace})
 		return p
 	},
-	"daemon": func(t testing.TB) *place {
+	"daemon": func(t testing.TB, pace pace) *place {
 		p := &place{says: newSays(t)}
-		cfg := Config{URL: "nats://" + daemon(t)}
+		cfg := Config{URL: "nats://" + daemon(t), pace: pace}
 		p.open(cfg)
 		p.workAt(cfg)
 		return p
@@ -179,7 +222,6 @@ var engines = map[string]func(t testing.TB) *place{
 
 func (p *place) open(cfg Config) {
 	p.t.Helper()
-	cfg.checkEvery = time.Second
 	q, err := Open(p.t.Context(), cfg, p.say)
 	if err != nil {
 		p.t.Fatal(err)
@@ -231,7 +273,7 @@ func daemon(t testing.TB) string {
 	if err != nil {
 		t.Skip("skipped: no nats-server is installed (Debian: apt-get install nats-server)")
 	}
-	dir := t.TempDir()
+	dir := store(t)
 	cmd := exec.Command(path, "-js", "-sd", dir, "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", dir)
 	run(t, cmd)
 	return portsFile(t, dir)
@@ -271,19 +313,20 @@ func run(t testing.TB, cmd *exec.Cmd) (kill func()) {
 	return kill
 }
 
-// again is this test program in another role; before goes before it on the command line.
-func again(role string, before []string, env ...string) *exec.Cmd {
+// again is this test program in another role, which says what it has to say to s; before
+// goes before it on the command line.
+func (s *says) again(role string, before []string, env ...string) *exec.Cmd {
 	line := append(before, os.Args[0])
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), "REMOTE_TEST="+role)
 	cmd.Env = append(cmd.Env, env...)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = s
 	return cmd
 }
 
 // serverProcess runs a server until it is killed.
 func serverProcess() {
-	cfg := Config{Dir: os.Getenv("REMOTE_DIR"), Listen: os.Getenv("REMOTE_LISTEN")}
+	cfg := Config{Dir: os.Getenv("REMOTE_DIR"), Listen: os.Getenv("REMOTE_LISTEN"), pace: paces[os.Getenv("REMOTE_PACE")]}
 	if key := os.Getenv("REMOTE_WORKER"); key != "" {
 		cfg.Workers = []string{key}
 	}
@@ -299,12 +342,18 @@ func serverProcess() {
 	select {}
 }
 
+// ourConfig is what the environment says of a worker's or submitter's.
+func ourConfig() Config {
+	return Config{URL: os.Getenv("REMOTE_URL"), NKey: os.Getenv("REMOTE_KEY"), pace: paces[os.Getenv("REMOTE_PACE")]}
+}
+
+func sayOnStderr(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
 // workerProcess works until it is told to end, or killed.
 func workerProcess() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	cfg := Config{URL: os.Getenv("REMOTE_URL"), NKey: os.Getenv("REMOTE_KEY")}
-	if err := Work(ctx, cfg, testOffer, 1, testJob, func(string, ...any) {}); err != nil {
+	if err := Work(ctx, ourConfig(), testOffer, 2, testJob, sayOnStderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -313,11 +362,10 @@ func workerProcess() {
 // submitterProcess submits one job.
 func submitterProcess() {
 	ctx := context.Background()
-	cfg := Config{URL: os.Getenv("REMOTE_URL"), NKey: os.Getenv("REMOTE_KEY"), ackWait: time.Second, checkEvery: time.Second}
-	q, err := Open(ctx, cfg, func(string, ...any) {})
-	for limit := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(limit); { // a line that was just mended
+	q, err := Open(ctx, ourConfig(), sayOnStderr)
+	for limit := time.Now().Add(time.Minute); err != nil && time.Now().Before(limit); { // a line that was just mended
 		time.Sleep(50 * time.Millisecond)
-		q, err = Open(ctx, cfg, func(string, ...any) {})
+		q, err = Open(ctx, ourConfig(), sayOnStderr)
 	}
 	var result []byte
 	if err == nil {

@@ -49,11 +49,10 @@ func SubmitterRights(public string) Rights {
 	r := Rights{
 		Publish: []string{
 			"$JS.API.INFO", "jird.work.>", wakeSubject, "$O." + objectBucket + ".>",
+			"$JS.API.CONSUMER.INFO." + workStream + ".*",
 			"$JS.API.CONSUMER.CREATE." + workStream + ".>", "$JS.API.CONSUMER.DELETE." + workStream + ".*",
-			"$JS.API.CONSUMER.*." + deadStream + ".>", // an ordered consumer
-			"$JS.API.CONSUMER.MSG.NEXT." + deadStream + ".*",
 		},
-		Subscribe: []string{inbox(public) + ".>", "jird.job.>", workerSubject, missingSubject},
+		Subscribe: []string{inbox(public) + ".>", "jird.job.>", workerSubject, missingSubject, deadSubject},
 		Respond:   true, // to a worker that misses an object
 	}
 	for _, s := range []string{workStream, resultStream, deadStream, "OBJ_" + objectBucket, "OBJ_" + outputBucket} {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -86,7 +87,8 @@ func options(cfg Config) (*server.Options, *embedded, error) {
 		// A message of the largest size, with its headers, must fit the limits of the streams.
 		JetStreamMaxStore: WorkBytes + ResultBytes + ObjectBytes + OutputBytes + 64<<20,
 		// A client that is cut off is noticed before its jobs are lost to others.
-		PingInterval: 10 * time.Second, MaxPingsOut: 2,
+		PingInterval: 2 * cmp.Or(cfg.pace, usual).ping, MaxPingsOut: 2,
+		AuthTimeout: callLimit.Seconds(), // 2 s by default, which a loaded machine exceeds
 	}
 	if cfg.Listen == "" {
 		return opts, e, nil
@@ -113,7 +115,7 @@ func options(cfg Config) (*server.Options, *embedded, error) {
 		if opts.TLSConfig, err = showing(cfg); err != nil {
 			return nil, nil, err
 		}
-		opts.TLS, opts.TLSTimeout, opts.TLSVerify = true, 5, cfg.CA != ""
+		opts.TLS, opts.TLSTimeout, opts.TLSVerify = true, callLimit.Seconds(), cfg.CA != ""
 	}
 	return opts, e, nil
 }

@@ -1,11 +1,11 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -36,9 +36,6 @@ const (
 // Pulls are made anew after pullLimit: a server forgets those of a worker that is cut off.
 const pullLimit = 30 * time.Second
 
-// failPause is when a job that a worker could not do is given to another.
-const failPause = time.Second
-
 // Work does jobs from the queue at cfg.URL, up to parallel at once, until ctx ends; it
 // finishes what is under way or gives it back. A server that cannot be reached is
 // waited for. The error is nil unless the server refuses us.
@@ -46,7 +43,7 @@ func Work(ctx context.Context, cfg Config, offer Offer, parallel int, do Job, sa
 	if cfg.URL == "" {
 		return errors.New("a worker needs the address of a queue (nats://HOST:PORT)")
 	}
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	for pause := firstPause; ; pause = min(2*pause, cmp.Or(cfg.pace, usual).retry) {
 		l, err := dial(cfg, nil, nil, say)
 		if err == nil {
 			return work(ctx, l, offer, parallel, finishLimit, do)
@@ -59,7 +56,7 @@ func Work(ctx context.Context, cfg Config, offer Offer, parallel int, do Job, sa
 			say("%v; trying on", err)
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(jittered(pause)):
 		case <-ctx.Done():
 			return nil
 		}
@@ -184,6 +181,7 @@ func (w *hand) announce(ctx context.Context, offer Offer, parallel int, woken <-
 	}
 }
 
+// waking is closed when a consumer is next made.
 func (w *hand) waking() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,15 +197,19 @@ func (w *hand) serve(ctx context.Context, n Needs) {
 		consumer, err := w.bind(ctx, n)
 		for err == nil && ctx.Err() == nil { // a pull of one who leaves would be answered
 			var msg jetstream.Msg
-			if msg, err = w.pull(ctx, consumer); err == nil && msg != nil {
-				w.handle(msg, consumer.CachedInfo().Config.AckWait)
+			if msg, err = w.pull(ctx, consumer); msg == nil {
+				break
 			}
+			w.handle(msg, consumer.CachedInfo().Config.AckWait)
+		}
+		if err == nil {
+			continue
 		}
 		select {
 		case <-waking: // it was made
 		case <-healing:
 		case <-ctx.Done():
-		case <-time.After(longPause/2 + rand.N(longPause)):
+		case <-time.After(jittered(w.link.pace.retry)):
 		}
 	}
 }
@@ -220,7 +222,9 @@ func (w *hand) bind(ctx context.Context, n Needs) (c jetstream.Consumer, err err
 	return c, err
 }
 
-// pull waits for a job; after pullLimit there is none, nor an error.
+// pull waits for a job. There is none, nor an error, where the consumer must be looked up
+// again: a server does not answer a pull from one that is gone. No pull is given up while
+// the connection lasts, since a job that comes meanwhile would be lost for its AckWait.
 func (w *hand) pull(ctx context.Context, c jetstream.Consumer) (jetstream.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, pullLimit)
 	defer cancel()
@@ -248,6 +252,7 @@ func (w *hand) pull(ctx context.Context, c jetstream.Consumer) (jetstream.Msg, e
 func (w *hand) handle(msg jetstream.Msg, ackWait time.Duration) {
 	subject := msg.Subject()
 	id := subject[strings.LastIndexByte(subject, '.')+1:]
+	healing := w.link.healing()
 	beating, stop := context.WithCancel(w.report)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -261,7 +266,7 @@ func (w *hand) handle(msg jetstream.Msg, ackWait time.Duration) {
 	case err == nil:
 		err = w.publish(id, result)
 		if err == nil {
-			w.confirm(msg)
+			w.confirm(msg, healing)
 		}
 	case w.finish.Err() != nil:
 		w.note(id, noteReturned, "")
@@ -273,7 +278,7 @@ func (w *hand) handle(msg jetstream.Msg, ackWait time.Duration) {
 			msg.Nak() // nobody waits for a try that does not come
 			return
 		}
-		msg.NakWithDelay(failPause)
+		msg.NakWithDelay(w.link.pace.fail)
 	}
 }
 
@@ -326,9 +331,7 @@ func (w *hand) publish(id string, result []byte) error {
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(w.report, transferLimit(len(result)))
-			defer cancel()
-			return write(ctx, bucket, hash, result)
+			return write(w.report, w.link, bucket, hash, result)
 		})
 		if err != nil {
 			return err
@@ -345,19 +348,22 @@ func (w *hand) publish(id string, result []byte) error {
 }
 
 // confirm takes the job out of the stream. If that cannot be, it is done again, in vain.
-func (w *hand) confirm(msg jetstream.Msg) {
-	for range 3 {
-		healing := w.link.healing()
-		err := w.link.limited(w.report, callLimit, msg.DoubleAck)
-		if err == nil || missing(err) || w.report.Err() != nil || w.link.failure() != nil {
+// A server that was started again may not know of the delivery, and then it does not
+// answer: once the connection was lost no answer is waited for.
+func (w *hand) confirm(msg jetstream.Msg, healing <-chan struct{}) {
+	select {
+	case <-healing:
+	default:
+		if w.link.limited(w.report, callLimit, msg.DoubleAck) == nil {
 			return
 		}
-		if !w.link.nc.IsConnected() {
-			select {
-			case <-healing:
-			case <-w.report.Done():
-			case <-w.link.ctx.Done():
-			}
+	}
+	if !w.link.nc.IsConnected() {
+		select {
+		case <-w.link.healing():
+		case <-w.report.Done():
+		case <-w.link.ctx.Done():
 		}
 	}
+	msg.Ack()
 }
