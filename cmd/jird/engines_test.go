@@ -49,7 +49,7 @@ type trial struct {
 var (
 	quick = &trial{generations: "3", population: "10", cases: "4", wait: ".02"}
 	// A case of slow takes longer than a worker that is stopped may take to finish it.
-	slow = &trial{generations: "1", population: "3", cases: "1", wait: "18"}
+	slow = &trial{generations: "1", population: "3", cases: "1", wait: "17"}
 )
 
 // field is where a trial is carried out by others.
@@ -348,6 +348,9 @@ func TestEngineServerKilled(t *testing.T) {
 			run.says("the connection to " + q.url + " is lost, trying to get it back")
 			worker.says("the connection to " + q.url + " is lost, trying to get it back")
 			q.start()
+			for _, p := range []*process{run, worker} {
+				p.says("the connection to " + q.url + " is back")
+			}
 			f.same(run)
 			worker.signal(syscall.SIGTERM)
 			worker.exits(exitDone)
