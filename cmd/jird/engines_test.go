@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -101,7 +102,7 @@ func (f *field) begin(c *exec.Cmd) *process {
 	f.t.Helper()
 	p := &process{Cmd: c, t: f.t, ended: make(chan struct{})}
 	c.Stdout, c.Stderr = &p.out, &p.said
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
 		f.t.Fatal(err)
 	}
@@ -195,14 +196,29 @@ func (p *process) evaluates() {
 	p.t.Helper()
 	p.says("evaluating packer")
 	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
-		if p.schemes() > 1 {
+		if len(p.schemes()) > 1 {
 			return
 		}
 	}
 	p.t.Fatal("the worker has no shadow")
 }
 
-func (p *process) schemes() (n int) {
+// stop tells a worker to end, as a service manager does, or as a terminal does, which tells
+// its whole group; the worker ends when it has finished or given back what is under way.
+func (p *process) stop(s syscall.Signal) {
+	p.t.Helper()
+	if err := syscall.Kill(-p.Process.Pid, s); err != nil {
+		p.t.Fatal(err)
+	}
+	p.exits(exitDone)
+	p.says("stopped")
+	if strings.Contains(p.said.text(), "a job failed here") {
+		p.t.Error("its work failed, for it was stopped:\n", p.said.text())
+	}
+}
+
+// schemes are the Scheme processes of a worker.
+func (p *process) schemes() (pids []int) {
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Process.Pid))
 	if err != nil || lists == nil {
 		p.t.Fatal("the worker is gone: ", err, p.said.text())
@@ -212,11 +228,12 @@ func (p *process) schemes() (n int) {
 		for _, pid := range strings.Fields(string(children)) {
 			comm, _ := os.ReadFile("/proc/" + pid + "/comm")
 			if name := strings.TrimSpace(string(comm)); name == "gsi" || name == "gxi" {
-				n++
+				n, _ := strconv.Atoi(pid)
+				pids = append(pids, n)
 			}
 		}
 	}
-	return n
+	return pids
 }
 
 // halfway waits until a run has a generation in its ledger.
@@ -313,17 +330,14 @@ func TestEngineWorkers(t *testing.T) {
 		}
 	})
 	run := f.submit(q.submit...)
-	stopped.says("evaluating packer")
-	stopped.signal(syscall.SIGTERM)
-	stopped.exits(exitDone)
-	stopped.says("stopped")
+	stopped.evaluates()
+	stopped.stop(syscall.SIGINT)
 	f.worker(append(q.worker, "--workers", "2")...)
 	f.same(run)
 	close(over)
 	pace.Wait()
 	slow.says("evaluating packer")
-	slow.signal(syscall.SIGTERM)
-	slow.exits(exitDone)
+	slow.stop(syscall.SIGTERM)
 }
 
 // The server is killed, and comes back with what it had, or with nothing.
@@ -352,8 +366,7 @@ func TestEngineServerKilled(t *testing.T) {
 				p.says("the connection to " + q.url + " is back")
 			}
 			f.same(run)
-			worker.signal(syscall.SIGTERM)
-			worker.exits(exitDone)
+			worker.stop(syscall.SIGTERM)
 		})
 	}
 }
@@ -480,8 +493,7 @@ func TestEngineUnfitWorkers(t *testing.T) {
 	f.worker(q.worker...)
 	f.same(run)
 	for _, p := range []*process{weak, another} {
-		p.signal(syscall.SIGTERM)
-		p.exits(exitDone)
+		p.stop(syscall.SIGTERM)
 		if strings.Contains(p.said.text(), "evaluating") {
 			t.Error("an unfit worker got work:\n", p.said.text())
 		}
@@ -562,14 +574,7 @@ func TestEngineSmallServer(t *testing.T) {
 // may take to finish; a third one does their work.
 func TestEngineWorkerEnds(t *testing.T) {
 	long(t)
-	for name, end := range map[string]func(p *process){
-		"killed": func(p *process) { p.kill() },
-		"stopped": func(p *process) {
-			p.signal(syscall.SIGTERM)
-			p.exits(exitDone)
-			p.says("stopped")
-		},
-	} {
+	for name, end := range map[string]func(p *process){"killed": (*process).kill, "stopped": func(p *process) { p.stop(syscall.SIGTERM) }} {
 		t.Run(name, func(t *testing.T) {
 			f := newField(t, slow)
 			q := f.queue()
@@ -604,8 +609,7 @@ func TestEngineFrozenWorker(t *testing.T) {
 			}
 			worker.signal(syscall.SIGCONT)
 			f.same(run)
-			worker.signal(syscall.SIGTERM)
-			worker.exits(exitDone)
+			worker.stop(syscall.SIGTERM)
 		})
 	}
 }
@@ -674,6 +678,5 @@ func TestEngineNetworkCut(t *testing.T) {
 	f.halfway()
 	h.cutOff("to0", run)
 	f.same(run)
-	worker.signal(syscall.SIGTERM)
-	worker.exits(exitDone)
+	worker.stop(syscall.SIGTERM)
 }
