@@ -254,11 +254,11 @@ func (f *field) halfway() {
 // queue is a nats-server of the user's own, whose users are what jird key prints.
 type queue struct {
 	*process
-	f      *field
-	host   string
-	url    string
-	worker []string // flags of who works for it
-	submit []string // flags of who submits to it
+	f            *field
+	host         string
+	url, address string
+	worker       []string // flags of who works for it
+	submit       []string // flags of who submits to it
 }
 
 func (f *field) file(name string) string { return filepath.Join(f.dir, name) }
@@ -271,6 +271,24 @@ func (f *field) write(name, text string) (path string) {
 	return f.file(name)
 }
 
+// sample is the configuration that the page has, with some of its words replaced.
+func sample(t *testing.T, pairs ...string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/engines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "    # nats-server.conf\n")
+	text, _, _ = strings.Cut(text, "\n\n")
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(text, pairs[i]) {
+			t.Fatalf("the page's configuration has no %q:\n%s", pairs[i], text)
+		}
+		text = strings.Replace(text, pairs[i], pairs[i+1], 1)
+	}
+	return text + "\n"
+}
+
 // queueAt begins a server that listens at an address; more is for its configuration.
 func (f *field) queueAt(host, address, more string) *queue {
 	f.t.Helper()
@@ -278,8 +296,8 @@ func (f *field) queueAt(host, address, more string) *queue {
 		f.t.Skip("skipped: no nats-server is installed (Debian: apt-get install nats-server)")
 	}
 	users := f.ok("key", "worker.nk", "--for", "worker") + f.ok("key", "submitter.nk", "--for", "submitter")
-	f.write("nats-server.conf", fmt.Sprintf("listen: %s\nauthorization { users: [\n%s] }\n%s\n", address, users, more))
-	q := &queue{f: f, host: host, url: "nats://" + address}
+	f.write("nats-server.conf", sample(f.t, "0.0.0.0:4222", address, "/var/lib/nats", f.file("store"), "# what jird key prints", users)+more)
+	q := &queue{f: f, host: host, url: "nats://" + address, address: address}
 	q.worker = []string{"--nkey", "worker.nk", "--engine", q.url}
 	q.submit = []string{"--nkey", "submitter.nk", "--engine", q.url}
 	q.start()
@@ -287,7 +305,7 @@ func (f *field) queueAt(host, address, more string) *queue {
 }
 
 func (f *field) queue() *queue {
-	return f.queueAt("", fmt.Sprintf("127.0.0.1:%d", freePort(f.t)), "jetstream { store_dir: "+f.file("store")+" }")
+	return f.queueAt("", fmt.Sprintf("127.0.0.1:%d", freePort(f.t)), "")
 }
 
 func freePort(t *testing.T) int {
@@ -373,6 +391,7 @@ func TestEngineServerKilled(t *testing.T) {
 
 // The run's own process is killed, and goes on elsewhere.
 func TestEngineResumedOnAnother(t *testing.T) {
+	long(t)
 	f := newField(t, quick)
 	q := f.queue()
 	f.worker(append(q.worker, "--workers", "1")...)
@@ -391,6 +410,7 @@ func TestEngineResumedOnAnother(t *testing.T) {
 
 func (f *field) halfwayKilled(run *process) {
 	f.t.Helper()
+	run.says("seed 7")
 	f.halfway()
 	run.kill()
 	if run.ProcessState.ExitCode() != -1 {
@@ -401,7 +421,7 @@ func (f *field) halfwayKilled(run *process) {
 // What cannot become right by waiting is an error at once, that names what is wrong.
 func TestEngineRefuses(t *testing.T) {
 	f := newField(t, quick)
-	q := f.queueAt("", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "jetstream { store_dir: "+f.file("store")+" }")
+	q := f.queue()
 	f.ok("key", "stranger.nk")
 	for _, c := range []struct {
 		key  string
@@ -431,8 +451,7 @@ func TestEngineOverTLS(t *testing.T) {
 	f.certificate("server")
 	f.certificate("other")
 	port := freePort(t)
-	q := f.queueAt("", fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("jetstream { store_dir: %s }\ntls { cert_file: %s, key_file: %s }",
-		f.file("store"), f.file("server.pem"), f.file("server.key")))
+	q := f.queueAt("", fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("tls { cert_file: %s, key_file: %s }", f.file("server.pem"), f.file("server.key")))
 	tls := fmt.Sprintf("tls://127.0.0.1:%d", port)
 	for _, p := range []*process{
 		f.worker("--engine", tls, "--nkey", "worker.nk", "--tls-ca", "other.pem"),
@@ -445,6 +464,14 @@ func TestEngineOverTLS(t *testing.T) {
 	f.worker("--engine", tls, "--nkey", "worker.nk", "--tls-ca", "server.pem")
 	f.same(f.submit("--engine", tls, "--nkey", "submitter.nk", "--tls-ca", "server.pem"))
 	q.kill()
+
+	// A worker joins the queue in the run's own process.
+	f.home = f.file("second")
+	run := f.submit("--engine", "nats", "--workers", "1", "--listen", q.address, "--worker-key", strings.TrimSpace(f.ok("key", "joins.nk")),
+		"--tls-cert", "server.pem", "--tls-key", "server.key")
+	run.says("workers may join with: jird worker --engine " + tls + " --nkey FILE")
+	f.worker("--engine", tls, "--nkey", "joins.nk", "--tls-ca", "server.pem").says("evaluating packer")
+	f.same(run)
 }
 
 // certificate makes one for loopback that signs itself, and its key.
@@ -670,7 +697,7 @@ func TestEngineNetworkCut(t *testing.T) {
 	long(t)
 	f := newField(t, slow)
 	h := newHosts(t)
-	q := f.queueAt(h.server, "10.252.0.1:4222", "jetstream { store_dir: "+f.file("store")+" }")
+	q := f.queueAt(h.server, "10.252.0.1:4222", "")
 	worker := f.workerOn(h.worker, append(q.worker, "--workers", "4")...)
 	run := f.submitOn(h.submitter, q.submit...)
 	worker.evaluates()
