@@ -92,7 +92,14 @@ func (l *Lab) openFarm(ctx context.Context, p orchestrator.Plan, o Options) (f *
 		return f, func() { queue.Close() }, nil
 	}
 	if at := queue.Address(); at != "" {
-		o.news("workers may join with: jird worker --engine nats://%s", at)
+		scheme, key := "nats", ""
+		if e.Cert != "" {
+			scheme = "tls"
+		}
+		if len(e.Workers) > 0 {
+			key = " --nkey FILE"
+		}
+		o.news("workers may join with: jird worker --engine %s://%s%s", scheme, at, key)
 	}
 	f.locals = l.newWorker(p.Workers, p.Sandbox.Policy.Level)
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
