@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: setup build install evolve tournament test browser crash calibrate bench lint fuzz study clean
+.PHONY: setup build install evolve tournament test browser crash faults calibrate bench lint fuzz study clean
 
 setup:
 	@./setup.sh
@@ -27,7 +27,7 @@ evolve: setup build
 tournament: setup build
 	./bin/jird tournament experiments/examples/sortnet/tournament.yaml --workers 2
 
-# What takes long is here in small; browser, crash, calibrate and fuzz have it whole.
+# What takes long is here in small; browser, crash, faults, calibrate and fuzz have it whole.
 # The longest packages come first, so that none is left to run alone at the end. SQLite,
 # which is C made Go, goes without the checks of unsafe pointers: they took half its time.
 # make lint vets; what a debugger would need is not linked.
@@ -47,6 +47,12 @@ crash: setup
 	CRASH_KILLS=$(or $(CRASH_KILLS),1000) $(GO) test -timeout 120m -v -run TestCrash ./cmd/jird/
 	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),20) $(GO) test -timeout 60m -v -run 'Power|Fault|Killed|Flipped|Lost' ./snapshots/wal/
 	$(GO) test -timeout 60m -v -run 'PowerCut|Refused' ./snapshots/ -all
+
+# What befalls runs through a queue: workers, servers and the run itself killed, stopped or
+# frozen, the network cut. Root is needed for the network. Nearly all of it is waiting.
+faults:
+	@./setup.sh test
+	JIRD_FAULTS=all $(GO) test -count=1 -timeout 30m -parallel 8 -v -run TestEngine ./cmd/jird/
 
 # The arbiter's promises in many simulated promotions of each kind.
 calibrate:
