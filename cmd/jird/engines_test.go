@@ -360,6 +360,7 @@ func TestEngineWorkers(t *testing.T) {
 
 // The server is killed, and comes back with what it had, or with nothing.
 func TestEngineServerKilled(t *testing.T) {
+	t.Parallel()
 	for name, keep := range map[string]bool{"its store kept": true, "its store lost": false} {
 		t.Run(name, func(t *testing.T) {
 			if !keep {
@@ -600,6 +601,7 @@ func TestEngineSmallServer(t *testing.T) {
 // A worker is killed in an evaluation, and one is stopped in one that lasts longer than it
 // may take to finish; a third one does their work.
 func TestEngineWorkerEnds(t *testing.T) {
+	t.Parallel()
 	long(t)
 	for name, end := range map[string]func(p *process){"killed": (*process).kill, "stopped": func(p *process) { p.stop(syscall.SIGTERM) }} {
 		t.Run(name, func(t *testing.T) {
@@ -619,6 +621,7 @@ func TestEngineWorkerEnds(t *testing.T) {
 // A worker is frozen for longer than it may be silent, and then goes on: what it had is
 // done twice, by another or by itself, and counts once.
 func TestEngineFrozenWorker(t *testing.T) {
+	t.Parallel()
 	long(t)
 	for name, others := range map[string]int{"beside another": 1, "alone": 0} {
 		t.Run(name, func(t *testing.T) {
