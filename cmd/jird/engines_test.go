@@ -254,11 +254,11 @@ func (f *field) halfway() {
 // queue is a nats-server of the user's own, whose users are what jird key prints.
 type queue struct {
 	*process
-	f            *field
-	host         string
-	url, address string
-	worker       []string // flags of who works for it
-	submit       []string // flags of who submits to it
+	f      *field
+	host   string
+	url    string
+	worker []string // flags of who works for it
+	submit []string // flags of who submits to it
 }
 
 func (f *field) file(name string) string { return filepath.Join(f.dir, name) }
@@ -297,7 +297,7 @@ func (f *field) queueAt(host, address, more string) *queue {
 	}
 	users := f.ok("key", "worker.nk", "--for", "worker") + f.ok("key", "submitter.nk", "--for", "submitter")
 	f.write("nats-server.conf", sample(f.t, "0.0.0.0:4222", address, "/var/lib/nats", f.file("store"), "# what jird key prints", users)+more)
-	q := &queue{f: f, host: host, url: "nats://" + address, address: address}
+	q := &queue{f: f, host: host, url: "nats://" + address}
 	q.worker = []string{"--nkey", "worker.nk", "--engine", q.url}
 	q.submit = []string{"--nkey", "submitter.nk", "--engine", q.url}
 	q.start()
@@ -452,7 +452,7 @@ func TestEngineOverTLS(t *testing.T) {
 	f.certificate("server")
 	f.certificate("other")
 	port := freePort(t)
-	q := f.queueAt("", fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("tls { cert_file: %s, key_file: %s }", f.file("server.pem"), f.file("server.key")))
+	f.queueAt("", fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("tls { cert_file: %s, key_file: %s }", f.file("server.pem"), f.file("server.key")))
 	tls := fmt.Sprintf("tls://127.0.0.1:%d", port)
 	for _, p := range []*process{
 		f.worker("--engine", tls, "--nkey", "worker.nk", "--tls-ca", "other.pem"),
@@ -464,14 +464,18 @@ func TestEngineOverTLS(t *testing.T) {
 	}
 	f.worker("--engine", tls, "--nkey", "worker.nk", "--tls-ca", "server.pem")
 	f.same(f.submit("--engine", tls, "--nkey", "submitter.nk", "--tls-ca", "server.pem"))
-	q.kill()
+}
 
-	// A worker joins the queue in the run's own process.
-	f.home = f.file("second")
-	run := f.submit("--engine", "nats", "--workers", "1", "--listen", q.address, "--worker-key", strings.TrimSpace(f.ok("key", "joins.nk")),
+// A worker joins the queue in a run's own process, by a key and over TLS.
+func TestEngineOfARun(t *testing.T) {
+	long(t)
+	f := newField(t, quick)
+	f.certificate("server")
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	run := f.submit("--engine", "nats", "--workers", "1", "--listen", address, "--worker-key", strings.TrimSpace(f.ok("key", "joins.nk")),
 		"--tls-cert", "server.pem", "--tls-key", "server.key")
-	run.says("workers may join with: jird worker --engine " + tls + " --nkey FILE")
-	f.worker("--engine", tls, "--nkey", "joins.nk", "--tls-ca", "server.pem").says("evaluating packer")
+	run.says("workers may join with: jird worker --engine tls://" + address + " --nkey FILE")
+	f.worker("--engine", "tls://"+address, "--nkey", "joins.nk", "--tls-ca", "server.pem").says("evaluating packer")
 	f.same(run)
 }
 
