@@ -203,16 +203,25 @@ func (p *process) evaluates() {
 	p.t.Fatal("the worker has no shadow")
 }
 
+// waits waits until a worker's shadows have started and are in a case of slow, which
+// takes far longer than a second.
+func (p *process) waits() {
+	p.t.Helper()
+	p.evaluates()
+	time.Sleep(time.Second)
+}
+
 // stop tells a worker to end, as a service manager does, or as a terminal does, which tells
 // its whole group; the worker ends when it has finished or given back what is under way.
 func (p *process) stop(s syscall.Signal) {
 	p.t.Helper()
+	before := strings.Count(p.said.text(), "a job failed here")
 	if err := syscall.Kill(-p.Process.Pid, s); err != nil {
 		p.t.Fatal(err)
 	}
 	p.exits(exitDone)
 	p.says("stopped")
-	if strings.Contains(p.said.text(), "a job failed here") {
+	if strings.Count(p.said.text(), "a job failed here") > before {
 		p.t.Error("its work failed, for it was stopped:\n", p.said.text())
 	}
 }
@@ -613,7 +622,7 @@ func TestEngineWorkerEnds(t *testing.T) {
 			q := f.queue()
 			worker := f.worker(append(q.worker, "--workers", "4")...)
 			run := f.submit(q.submit...)
-			worker.evaluates()
+			worker.waits()
 			end(worker)
 			other := f.worker(append(q.worker, "--workers", "4")...)
 			other.evaluates()
@@ -633,7 +642,7 @@ func TestEngineFrozenWorker(t *testing.T) {
 			q := f.queue()
 			worker := f.worker(append(q.worker, "--workers", "4")...)
 			run := f.submit(q.submit...)
-			worker.evaluates()
+			worker.waits()
 			worker.signal(syscall.SIGSTOP)
 			for range others {
 				f.worker(append(q.worker, "--workers", "4")...).evaluates()
@@ -707,7 +716,7 @@ func TestEngineNetworkCut(t *testing.T) {
 	q := f.queueAt(h.server, "10.252.0.1:4222", "")
 	worker := f.workerOn(h.worker, append(q.worker, "--workers", "4")...)
 	run := f.submitOn(h.submitter, q.submit...)
-	worker.evaluates()
+	worker.waits()
 	h.cutOff("to1", worker)
 	f.halfway()
 	h.cutOff("to0", run)
