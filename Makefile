@@ -48,10 +48,12 @@ crash: setup
 	CRASH_ROUNDS=$(or $(CRASH_ROUNDS),20) $(GO) test -timeout 60m -v -run 'Power|Fault|Killed|Flipped|Lost' ./snapshots/wal/
 	$(GO) test -timeout 60m -v -run 'PowerCut|Refused' ./snapshots/ -all
 
-# Each fault of the queue on each kind of server, its stores on the disk; a line that is cut
-# for as long as the usual pings need. Cutting a line needs root.
+# What befalls runs through a queue: workers, servers and the run itself killed, stopped or
+# frozen, the network cut; then each fault on each kind of server, its stores on the disk,
+# and a line that is cut for as long as the usual pings need. Root is needed for networks.
 faults:
 	@./setup.sh test
+	JIRD_FAULTS=all $(GO) test -count=1 -timeout 30m -parallel 8 -v -run TestEngine ./cmd/jird/
 	REMOTE_FAULTS=all $(GO) test -race -count=1 -timeout 30m -v ./orchestrator/remote/
 
 # The arbiter's promises in many simulated promotions of each kind.

@@ -65,16 +65,21 @@ type farm struct {
 // alone. close must be called when the run is over.
 func (l *Lab) openFarm(ctx context.Context, p orchestrator.Plan, o Options) (f *farm, close func(), err error) {
 	e := o.Engine
+	// What an earlier process left there is of no use: the ledger has what is done.
+	dir := filepath.Join(l.Home, "queue", p.Record.ID)
+	discard := func() error {
+		defer os.Remove(filepath.Dir(dir)) // if it was the last one's
+		return os.RemoveAll(dir)
+	}
+	if err := discard(); err != nil {
+		return nil, nil, fmt.Errorf("the queue of an earlier process: %w", err)
+	}
 	if !e.Away() {
 		return nil, func() {}, nil
 	}
 	cfg := remote.Config{NKey: e.NKey, CA: e.CA, Cert: e.Cert, Key: e.Key}
 	if e.Where == "nats" {
-		cfg.Dir, cfg.Listen, cfg.Workers = filepath.Join(l.Home, "queue", p.Record.ID), e.Listen, e.Workers
-		// What an earlier process left there is of no use: the ledger has what is done.
-		if err := os.RemoveAll(cfg.Dir); err != nil {
-			return nil, nil, fmt.Errorf("making the queue: %w", err)
-		}
+		cfg.Dir, cfg.Listen, cfg.Workers = dir, e.Listen, e.Workers
 	} else {
 		cfg.URL = e.Where
 	}
@@ -87,7 +92,14 @@ func (l *Lab) openFarm(ctx context.Context, p orchestrator.Plan, o Options) (f *
 		return f, func() { queue.Close() }, nil
 	}
 	if at := queue.Address(); at != "" {
-		o.news("workers may join with: jird worker --engine nats://%s", at)
+		scheme, key := "nats", ""
+		if e.Cert != "" {
+			scheme = "tls"
+		}
+		if len(e.Workers) > 0 {
+			key = " --nkey FILE"
+		}
+		o.news("workers may join with: jird worker --engine %s://%s%s", scheme, at, key)
 	}
 	f.locals = l.newWorker(p.Workers, p.Sandbox.Policy.Level)
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -102,8 +114,7 @@ func (l *Lab) openFarm(ctx context.Context, p orchestrator.Plan, o Options) (f *
 		}
 		f.locals.close()
 		queue.Close()
-		os.RemoveAll(cfg.Dir)
-		os.Remove(filepath.Dir(cfg.Dir)) // if it was the last one's
+		discard()
 	}, nil
 }
 

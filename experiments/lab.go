@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"jird/experiments/ledger"
@@ -182,7 +183,11 @@ func (l *Lab) start(ctx context.Context, s *Spec, p orchestrator.Plan, o Options
 		return nil, err
 	}
 	defer unlock()
-	o.news("run %s: %d shadows, %d workers, seed %d", p.Record.ID, p.Shadows, p.Workers, p.Record.Seed)
+	who := fmt.Sprintf("%d shadows, %d workers", p.Shadows, p.Workers)
+	if strings.Contains(o.Engine.Where, "://") {
+		who = "workers of " + o.Engine.Where
+	}
+	o.news("run %s: %s, seed %d", p.Record.ID, who, p.Record.Seed)
 	return l.carryOut(ctx, s, p, o, nil)
 }
 

@@ -33,7 +33,7 @@ func (l *Lab) Work(ctx context.Context, want string, o Options) error {
 	e := o.Engine
 	cfg := remote.Config{URL: e.Where, NKey: e.NKey, CA: e.CA, Cert: e.Cert, Key: e.Key}
 	offer := remote.Offer(needs(box.Runtime.String(), box.Policy.Level))
-	l.Say("working for %s: %s, %s isolation, %d at once", e.Where, box.Runtime, box.Policy.Level, parallel)
+	l.Say("working for %s: %s, isolation %s, %d at once", e.Where, box.Runtime, box.Policy.Level, parallel)
 	return remote.Work(ctx, cfg, offer, parallel, w.do, l.Say)
 }
 

@@ -106,6 +106,9 @@ func misused(c *cli.Context, err error, _ bool) error {
 		if strings.HasPrefix(m[1], "invalid") {
 			return usageError{fmt.Sprintf("--%s must be a %s, not %q", m[3], wanted, m[2])}
 		}
+		if strings.HasPrefix(m[1], "flag provided") {
+			return usageError{fmt.Sprintf("--%s stands before the command: jird --%s %s %s ...", m[3], m[3], strings.ToUpper(m[3]), c.Command.Name)}
+		}
 		return usageError{fmt.Sprintf("--%s needs a %s", m[3], wanted)}
 	}
 	return usageError{fmt.Sprintf("%s has no flag --%s; %s", c.Command.HelpName, m[3], experiments.Suggest("--"+m[3], slices.Compact(slices.Sorted(slices.Values(names)))))}

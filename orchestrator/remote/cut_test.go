@@ -71,7 +71,7 @@ func TestNetworkCutNoticed(t *testing.T) {
 
 func TestNetworkCutUsual(t *testing.T) {
 	if !whole {
-		t.Skip("skipped: it takes a minute; make faults")
+		t.Skip("it takes a minute: make faults has it")
 	}
 	t.Parallel()
 	cutAndHeal(t, "usual", noticed)

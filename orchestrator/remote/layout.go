@@ -41,6 +41,8 @@ func (n Needs) subject(id string) string {
 
 func (n Needs) consumer() string { return fmt.Sprintf("%s-%d", n.class(), n.Isolation) }
 
+const deadBytes = 16 << 20 // of what the server says of dead jobs
+
 func streams() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{
@@ -52,7 +54,7 @@ func streams() []jetstream.StreamConfig {
 		},
 		{
 			Name: deadStream, Subjects: []string{deadSubject},
-			MaxAge: Kept, MaxMsgs: 10_000, MaxBytes: 16 << 20, Discard: jetstream.DiscardOld,
+			MaxAge: Kept, MaxMsgs: 10_000, MaxBytes: deadBytes, Discard: jetstream.DiscardOld,
 		},
 		{
 			Name: workStream, Subjects: []string{"jird.work.>"}, Retention: jetstream.WorkQueuePolicy,
@@ -146,11 +148,19 @@ func code(err error) jetstream.ErrorCode {
 	return 0
 }
 
-// storeFailed is the server's code for a stream that has no room; the client has no name for it.
-const storeFailed jetstream.ErrorCode = 10077
+// Codes of the server that the client has no name for.
+const (
+	storeFailed  jetstream.ErrorCode = 10077 // a stream has no room
+	serverSmall  jetstream.ErrorCode = 10047
+	accountSmall jetstream.ErrorCode = 10002
+)
 
 // full says that a stream has no room.
 func full(err error) bool { return code(err) == storeFailed }
+
+// small says that a server, or our account there, has less storage than what is to be
+// made may take.
+func small(err error) bool { return code(err) == serverSmall || code(err) == accountSmall }
 
 // taken says that there is a message for the subject already.
 func taken(err error) bool {

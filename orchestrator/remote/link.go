@@ -200,6 +200,7 @@ func (l *link) stillLost(nc *nats.Conn, err error) {
 }
 
 func (l *link) heal(*nats.Conn) {
+	l.once("back", "the connection to %s is back", l.name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	close(l.healed)

@@ -49,7 +49,7 @@ func (q *Queue) Present() map[string]Offer {
 	return present
 }
 
-// lament says that no worker fits, if none does.
+// lament says that no worker fits, if none does, and what each lacks.
 func (q *Queue) lament(n Needs) {
 	present := q.Present()
 	var others []string
@@ -57,16 +57,27 @@ func (q *Queue) lament(n Needs) {
 		if n.fit(o) {
 			return
 		}
-		others = append(others, fmt.Sprintf("%s offers %s", name, o))
+		others = append(others, name+" "+n.lacks(o))
 	}
-	who := "no worker at all"
+	who := "there is none at all"
 	if others != nil {
 		slices.Sort(others)
 		const most = 5
 		if len(others) > most {
-			others = append(others[:most], fmt.Sprintf("%d more", len(others)-most))
+			others = append(others[:most], fmt.Sprintf("%d more do not fit either", len(others)-most))
 		}
-		who = "only " + strings.Join(others, "; ")
+		who = strings.Join(others, "; ")
 	}
-	q.link.once("nobody "+n.consumer(), "jobs wait for a worker with %s; present is %s; start one of this version there", n, who)
+	q.link.once("nobody "+n.consumer(), "jobs wait for a worker with %s, of this version: %s; start one at %s", n.Runtime, who, q.link.name)
+}
+
+// lacks says why a worker that offers o may not do what needs n.
+func (n Needs) lacks(o Offer) string {
+	switch {
+	case n.Protocol != o.Protocol || n.Evaluator != o.Evaluator:
+		return "is of another version"
+	case n.Runtime != o.Runtime:
+		return "has " + o.Runtime
+	}
+	return "isolates less than is asked for"
 }

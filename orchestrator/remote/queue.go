@@ -88,6 +88,10 @@ func (q *Queue) begin(ctx context.Context) error {
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) || errors.Is(err, errNoResponders) {
 		return fmt.Errorf("%s has no JetStream: start it with -js: %w", q.link.name, err)
 	}
+	if small(err) {
+		const most = WorkBytes + ResultBytes + ObjectBytes + OutputBytes + deadBytes
+		return fmt.Errorf("%s has less storage than the %.1f GiB that the streams may take: give it that (max_file_store, or a limit of the account), or make smaller streams there beforehand: %w", q.link.name, float64(most)/(1<<30), err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", q.link.name, err)
 	}

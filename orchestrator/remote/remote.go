@@ -102,12 +102,6 @@ type Needs struct {
 // Offer is what a worker says of itself; Isolation is the strongest that it has.
 type Offer Needs
 
-func (n Needs) String() string {
-	return fmt.Sprintf("%s, evaluator %.12s, protocol %d, isolation %d", n.Runtime, n.Evaluator, n.Protocol, n.Isolation)
-}
-
-func (o Offer) String() string { return Needs(o).String() }
-
 // class is equal for jobs that differ at most in isolation.
 func (n Needs) class() string {
 	h := sha256.Sum256(fmt.Appendf(nil, "%q %q %d", n.Runtime, n.Evaluator, n.Protocol))

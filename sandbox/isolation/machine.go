@@ -51,10 +51,11 @@ func userNamespaces() bool {
 }
 
 // ProcAttr is how a process that will call Jail.Enter is started: in namespaces
-// of its own, and killed when the thread that starts it ends. With newPIDs it
+// of its own, out of reach of a terminal's ^C, since the program that starts it may yet
+// finish with it, and killed when the thread that starts it ends. With newPIDs it
 // is also the init of its own process ids, so that all it starts dies with it.
 func (p Plan) ProcAttr(newPIDs bool) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if p.Level == None {
 		return attr
 	}
