@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"jird/orchestrator"
 	"jird/orchestrator/promote"
 	"jird/population"
@@ -469,5 +471,25 @@ func TestOlderVersionMigrates(t *testing.T) {
 	}
 	if run, err := l.NewestRun("n"); err != nil || run != "r" {
 		t.Errorf("%s, %v", run, err)
+	}
+}
+
+// Many processes may be the first to open a ledger: each waits for the others.
+func TestOpenedByManyAtOnce(t *testing.T) {
+	for range 40 {
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		var g errgroup.Group
+		for range 8 {
+			g.Go(func() error {
+				l, err := Open(path, nil)
+				if err == nil {
+					err = l.Close()
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

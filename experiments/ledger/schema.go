@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"modernc.org/sqlite" // without cgo
 	sqlite3 "modernc.org/sqlite/lib"
@@ -102,6 +103,10 @@ type Ledger struct {
 
 var _ orchestrator.Recorder = (*Ledger)(nil)
 
+// busy is how long is waited for another process: a run's transaction takes milliseconds;
+// 10 s is a disk that hangs.
+const busy = 10 * time.Second
+
 // Open opens or makes the ledger in a file. The function gives the grammar of a
 // run from its recorded spec: genomes are stored as text.
 func Open(path string, grammar func(spec string) (*population.Grammar, error)) (*Ledger, error) {
@@ -112,19 +117,26 @@ func Open(path string, grammar func(spec string) (*population.Grammar, error)) (
 	// which was reported as written survives a power cut (sqlite.org/pragma.html).
 	// A checkpoint syncs twice more: one each 32 MiB, not 4, takes a sixth off what the
 	// ledger costs.
-	// Another run's transaction takes milliseconds; 10 s is a disk that hangs.
-	where := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(1)&_txlock=immediate"}
+	where := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: fmt.Sprintf("_pragma=busy_timeout(%d)", busy.Milliseconds()) + "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(1)&_txlock=immediate"}
 	db, err := sql.Open("sqlite", where.String())
 	if err != nil {
 		return nil, fmt.Errorf("opening the ledger %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1)
 	l := &Ledger{path: path, db: db, grammar: grammar}
-	if err := l.migrate(); err != nil {
-		db.Close()
-		return nil, err
+	// Where another process makes the same ledger, the switch to a write-ahead log does not
+	// wait for it (sqlite.org/wal.html, "busy" while it is first opened).
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err := l.migrate()
+		if err == nil {
+			return l, nil
+		}
+		var code *sqlite.Error
+		if !errors.As(err, &code) || code.Code()&0xff != sqlite3.SQLITE_BUSY || time.Since(began) > busy {
+			db.Close()
+			return nil, err
+		}
 	}
-	return l, nil
 }
 
 // Close closes the ledger.
