@@ -30,6 +30,7 @@ func TestFaults(t *testing.T) {
 		"a dead letter":                   deadLetter,
 		"a job that is withdrawn":         withdrawn,
 		"a result that is late":           late,
+		"a worker that is struck leaving": struckWhileLeaving,
 		"an object that the server lost":  lostObject,
 		"a stream that the server lost":   lostStream,
 		"a consumer that the server lost": lostConsumer,
@@ -188,6 +189,33 @@ func TestGivesBack(t *testing.T) {
 	}
 	p.work(testOffer, 1, testJob)
 	expect(t, <-done, "hello<nil>")
+}
+
+// Who ends a worker may first have ended what it works with: that it failed then is no
+// failure of the job.
+func struckWhileLeaving(t *testing.T, open opener) {
+	pace := quick
+	pace.fail = time.Minute
+	p := open(pace)
+	done := make(chan string, 1)
+	go func() {
+		result, err := p.queue.Do(t.Context(), "struck", testNeeds, []byte("echo hello"))
+		done <- fmt.Sprint(string(result), err)
+	}()
+	for range Tries {
+		failing := make(chan struct{}, 1)
+		stop := p.work(testOffer, 1, func(context.Context, Get, []byte) ([]byte, error) {
+			failing <- struct{}{}
+			return nil, errTold
+		})
+		<-failing
+		stop()
+	}
+	p.work(testOffer, 1, testJob)
+	expect(t, <-done, "hello<nil>")
+	if p.count("a job failed here") != 0 {
+		t.Errorf("told %q", p.lines)
+	}
 }
 
 // late has two workers do the same job at once, as when one was suspended and has come back.

@@ -200,7 +200,7 @@ func (w *hand) serve(ctx context.Context, n Needs) {
 			if msg, err = w.pull(ctx, consumer); msg == nil {
 				break
 			}
-			w.handle(msg, consumer.CachedInfo().Config.AckWait)
+			w.handle(ctx, msg, consumer.CachedInfo().Config.AckWait)
 		}
 		if err == nil {
 			continue
@@ -249,7 +249,7 @@ func (w *hand) pull(ctx context.Context, c jetstream.Consumer) (jetstream.Msg, e
 }
 
 // handle does one job.
-func (w *hand) handle(msg jetstream.Msg, ackWait time.Duration) {
+func (w *hand) handle(ctx context.Context, msg jetstream.Msg, ackWait time.Duration) {
 	subject := msg.Subject()
 	id := subject[strings.LastIndexByte(subject, '.')+1:]
 	healing := w.link.healing()
@@ -268,17 +268,24 @@ func (w *hand) handle(msg jetstream.Msg, ackWait time.Duration) {
 		if err == nil {
 			w.confirm(msg, healing)
 		}
-	case w.finish.Err() != nil:
+	case w.leaving(ctx):
 		w.note(id, noteReturned, "")
 		msg.Nak()
 	default:
 		w.link.once(err.Error(), "a job failed here and goes to another worker: %v", err)
 		w.note(id, noteFailed, err.Error())
-		if meta, bad := msg.Metadata(); bad == nil && meta.NumDelivered >= Tries {
-			msg.Nak() // nobody waits for a try that does not come
-			return
-		}
-		msg.NakWithDelay(w.link.pace.fail)
+		msg.Nak()
+	}
+}
+
+// leaving says whether we end, or are told to within the pause that is made after a
+// failure: who ends us may have ended first what we work with.
+func (w *hand) leaving(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(w.link.pace.fail):
+		return false
 	}
 }
 
