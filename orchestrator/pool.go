@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -174,6 +175,7 @@ func repeated(request func(again bool) error) (*sandbox.Failure, error) {
 			return nil, nil
 		case !errors.As(err, &failure):
 			return nil, err
+		case struck(failure) && try < environmentTries:
 		case !environmental(failure):
 			return failure, nil
 		case try == environmentTries:
@@ -186,6 +188,20 @@ func repeated(request func(again bool) error) (*sandbox.Failure, error) {
 // up: under half of the wall time was spent computing.
 func environmental(f *sandbox.Failure) bool {
 	return f.Cause == sandbox.TimedOut && f.CPU < f.Wall/2
+}
+
+// toldToEnd is the status with which Gambit ends on SIGTERM, as on whatever else nobody
+// catches.
+const toldToEnd = 70
+
+// struck says whether somebody else may have ended a process, such as who ends all of a
+// batch job's at once, or the kernel that is short of memory.
+func struck(f *sandbox.Failure) bool {
+	switch f.Exit.Signal {
+	case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+		return f.Cause == sandbox.Ended
+	}
+	return f.Cause == sandbox.Ended && f.Exit.Code == toldToEnd
 }
 
 func failed(f *sandbox.Failure) population.Outcome {

@@ -106,6 +106,24 @@ func TestScoresComeFromScheme(t *testing.T) {
 	}
 }
 
+// A process that somebody else ends, as a batch system does with all of a job's, is no
+// crash of the genome in it, though it is alone there.
+func TestEndedFromOutside(t *testing.T) {
+	p := openPool(t, "(define (fitness-score case) (thread-sleep! .3) (f case))", 20*time.Second, 1, 1)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		s := <-p.idle
+		p.idle <- s
+		struck := time.AfterFunc(100*time.Millisecond, func() { _ = syscall.Kill(s.PID, signal) })
+		outcomes, err := bench(p).Evaluate(t.Context(), genomes(t, "(+ x 1)"))
+		if err != nil || outcomes[0].Status != population.OK {
+			t.Errorf("%v: %+v, %v", signal, outcomes, err)
+		}
+		if struck.Stop() {
+			t.Errorf("%v came too late", signal)
+		}
+	}
+}
+
 // A referee may report more than a score: the mean over the cases.
 func TestRefereeReportsFeatures(t *testing.T) {
 	p := openPool(t, `(define (fitness-score case) (if (= case 3) (f case) (list (cons (f case) 2) (cons 'case case) (cons 'part (/ 1 2)))))`, 20*time.Second, 12, 4)

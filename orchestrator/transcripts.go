@@ -141,7 +141,7 @@ func (t *Transcripts) play(ctx context.Context, engine sandbox.Engine, load sexp
 		var failure *sandbox.Failure
 		var refused *unloadable
 		switch {
-		case errors.As(err, &failure) && environmental(failure) && try < environmentTries:
+		case errors.As(err, &failure) && (environmental(failure) || struck(failure) && !usedUp(failure, t.options.Policy.CPU)) && try < environmentTries:
 		case failure != nil:
 			return t.died(failure), nil
 		case errors.As(err, &refused):

@@ -33,7 +33,7 @@ import (
 func long(t *testing.T) {
 	t.Helper()
 	if os.Getenv("JIRD_FAULTS") != "all" {
-		t.Skip("skipped: it waits for long; JIRD_FAULTS=all has it")
+		t.Skip("it waits for long: make faults has it")
 	}
 }
 
