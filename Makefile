@@ -68,6 +68,7 @@ bench:
 	$(GO) test -run '^$$' -bench Ledger -benchtime 5x ./experiments/
 	$(GO) test -run '^$$' -bench Page -benchtime 3x ./experiments/report/
 	$(GO) test -run '^$$' -bench Farm -benchtime 3x ./experiments/
+	$(GO) test -run '^$$' -bench . ./orchestrator/remote/
 	$(GO) test -run '^$$' -bench 'Batches|Recitals' -benchtime 20x ./orchestrator/
 	$(GO) test -run '^$$' -bench Matches -benchtime 1x ./orchestrator/
 	$(GO) test -run '^$$' -bench Kill -benchtime 200x ./orchestrator/guard/
