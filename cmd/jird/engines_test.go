@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -317,15 +318,22 @@ func (f *field) queue() *queue {
 	return f.queueAt("", fmt.Sprintf("127.0.0.1:%d", freePort(f.t)), "")
 }
 
+// freePort is a port that stays free while a server of ours is down: it is below those that
+// the kernel gives to clients, of which there are many here.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20_000 + (os.Getpid()*37+int(ports.Add(1)))%12_000
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
+
+var ports atomic.Int64
 
 func (q *queue) start() {
 	q.f.t.Helper()

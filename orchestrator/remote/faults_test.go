@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -394,7 +395,7 @@ func TestServerKilled(t *testing.T) {
 			t.Parallel()
 			dir := store(t)
 			p := &place{says: newSays(t)}
-			address, kill := p.startServer(dir, "127.0.0.1:0", nil)
+			address, kill := p.startServer(dir, fmt.Sprintf("127.0.0.1:%d", freePort(t)), nil)
 			p.open(Config{URL: "nats://" + address, pace: quick})
 			p.workAt(Config{URL: "nats://" + address, pace: quick})
 			hash, err := p.queue.Put(t.Context(), []byte("snapshot"))
@@ -622,7 +623,7 @@ func TestReopened(t *testing.T) {
 func TestWorkerFirst(t *testing.T) {
 	t.Parallel()
 	p := &place{says: newSays(t)}
-	address, kill := p.startServer(store(t), "127.0.0.1:0", nil)
+	address, kill := p.startServer(store(t), fmt.Sprintf("127.0.0.1:%d", freePort(t)), nil)
 	kill()
 	p.workAt(Config{URL: "nats://" + address, pace: quick})
 	stop := p.work(testOffer, 1, testJob)
@@ -632,3 +633,20 @@ func TestWorkerFirst(t *testing.T) {
 	expect(t, p.do("one", "echo hello"), "hello")
 	stop()
 }
+
+// freePort is a port that stays free while a server of ours is down: it is below those that
+// the kernel gives to clients, of which there are many here.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20_000 + (os.Getpid()*37+int(ports.Add(1)))%12_000
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
+var ports atomic.Int64
