@@ -132,6 +132,9 @@ func (l *link) explain(err error) error {
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return &refusal{fmt.Errorf("%s: we and the server do not agree on TLS; tls:// and a CA ask for it: %w", l.name, err)}
 	}
+	if errors.Is(err, nats.ErrNoServers) {
+		return fmt.Errorf("%s: no server answers there; is it started, and can its port be reached from here? (%w)", l.name, err)
+	}
 	return fmt.Errorf("%s: %w", l.name, err)
 }
 
