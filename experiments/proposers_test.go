@@ -33,7 +33,7 @@ func openLab(t *testing.T, count string, edits ...string) (l *Lab, s *Spec, call
 	path := filepath.Join(dir, "p", "experiment.yaml")
 	edits = append([]string{
 		"script: {command: [awk, -f, propose.awk]}\n  model:", "script: {command: [sh, count.sh], files: [propose.awk]}\n  model:",
-		"generations: 10", "generations: 3", "train:    {count: 10}", "train:    {count: 4}", "validate: {count: 40}", "validate: {count: 4}", "holdout:  {count: 200}", "holdout:  {count: 20}",
+		"generations: 10", "generations: 2", "train:    {count: 10}", "train:    {count: 4}", "validate: {count: 40}", "validate: {count: 4}", "holdout:  {count: 200}", "holdout:  {count: 20}",
 		"population: 8", "population: 4",
 	}, edits...)
 	for i := 0; i < len(edits); i += 2 {
@@ -230,7 +230,7 @@ func TestModelsPropose(t *testing.T) {
 	})
 	l, s, _ := openLab(t, "none", "script: {command: [sh, count.sh], files: [propose.awk]}",
 		`model: {chat: {url: "`+server.URL+`/v1", model: m, key-env: JIRD_TEST_KEY, max-tokens: 200, price-in: 2, price-out: 8}, retries: 0}
-    ceilings: {calls: 20, money: 1}`, "limits: {wall: 10s}", "limits: {wall: 8s}", "generations: 3", "generations: 50")
+    ceilings: {calls: 20, money: 1}`, "limits: {wall: 10s}", "limits: {wall: 8s}", "generations: 2", "generations: 50")
 	result, err := l.Run(t.Context(), s, Options{})
 	if err != nil {
 		t.Fatal(err)
