@@ -39,7 +39,7 @@
 // failure), jird.worker (each worker, each second), jird.missing (a worker asks for an
 // object) and jird.wake (a consumer was made).
 //
-// Any server from 2.9 on will do. The embedded one writes each message to the disk
+// Servers from 2.9.10 on will do, the oldest that is tested. The embedded one writes each message to the disk
 // before it confirms (SyncAlways); of another that is for its operator to set
 // (jetstream { sync_interval: always }, from 2.10 on).
 package remote
