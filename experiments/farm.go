@@ -36,6 +36,20 @@ type Engine struct {
 // Away says whether others than this process's own shadows are asked.
 func (e Engine) Away() bool { return e.Where != "" && e.Where != "local" }
 
+// Apart says whether the queue is a server's of its own, not this process's.
+func (e Engine) Apart() bool { return strings.Contains(e.Where, "://") }
+
+// config is where the queue is and who we are; dir is for the store of one in this process.
+func (e Engine) config(dir string) remote.Config {
+	cfg := remote.Config{NKey: e.NKey, CA: e.CA, Cert: e.Cert, Key: e.Key}
+	if e.Apart() {
+		cfg.URL = e.Where
+	} else {
+		cfg.Dir, cfg.Listen, cfg.Workers = dir, e.Listen, e.Workers
+	}
+	return cfg
+}
+
 // farProtocol is the version of what submitters and workers say to each other.
 const farProtocol = 1
 
@@ -58,7 +72,6 @@ type farm struct {
 	lab      *Lab
 	queue    *remote.Queue
 	archives map[snapshots.ID]string // hash of what each image was sent as
-	locals   *worker                 // of a queue in this process, else nil
 }
 
 // openFarm connects to where the search is to be carried out; it is nil for this machine
@@ -77,18 +90,12 @@ func (l *Lab) openFarm(ctx context.Context, p orchestrator.Plan, o Options) (f *
 	if !e.Away() {
 		return nil, func() {}, nil
 	}
-	cfg := remote.Config{NKey: e.NKey, CA: e.CA, Cert: e.Cert, Key: e.Key}
-	if e.Where == "nats" {
-		cfg.Dir, cfg.Listen, cfg.Workers = dir, e.Listen, e.Workers
-	} else {
-		cfg.URL = e.Where
-	}
-	queue, err := remote.Open(ctx, cfg, l.Say)
+	queue, err := remote.Open(ctx, e.config(dir), l.Say)
 	if err != nil {
 		return nil, nil, err
 	}
 	f = &farm{lab: l, queue: queue, archives: map[snapshots.ID]string{}}
-	if e.Where != "nats" {
+	if e.Apart() {
 		return f, func() { queue.Close() }, nil
 	}
 	if at := queue.Address(); at != "" {
@@ -101,18 +108,18 @@ func (l *Lab) openFarm(ctx context.Context, p orchestrator.Plan, o Options) (f *
 		}
 		o.news("workers may join with: jird worker --engine %s://%s%s", scheme, at, key)
 	}
-	f.locals = l.newWorker(p.Workers, p.Sandbox.Policy.Level)
+	locals := l.newWorker(p.Workers, p.Sandbox.Policy.Level)
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() {
-		ended <- queue.Work(working, remote.Offer(needs(p.Record.Runtime, p.Sandbox.Policy.Level)), p.Workers, f.locals.do)
+		ended <- queue.Work(working, remote.Offer(needs(p.Record.Runtime, p.Sandbox.Policy.Level)), p.Workers, locals.do)
 	}()
 	return f, func() {
 		stop()
 		if err := <-ended; err != nil {
 			l.Say("the workers in this process: %v", err)
 		}
-		f.locals.close()
+		locals.close()
 		queue.Close()
 		discard()
 	}, nil
@@ -246,12 +253,11 @@ func readResult(answer []byte, genomes, cases int) ([]population.Outcome, error)
 	}
 	all := make([]population.Outcome, genomes)
 	for i, o := range r.Outcomes {
-		all[i] = population.Outcome{Status: o.Status, Detail: o.Detail, Steps: o.Steps, Features: o.Features}
+		all[i] = population.Outcome{Status: o.Status, Detail: o.Detail, Scores: population.FromPairs(o.Scores), Steps: o.Steps, Features: o.Features}
 		for _, s := range o.Scores {
 			if !(s[1] > 0) {
 				return nil, fmt.Errorf("a worker answered %v, which is no score", s)
 			}
-			all[i].Scores = append(all[i].Scores, population.Score{Num: s[0], Den: s[1]})
 		}
 		if wanted := map[bool]int{true: cases}[o.Status == population.OK]; len(o.Scores) != wanted || !slices.Contains(population.Statuses, o.Status) {
 			return nil, fmt.Errorf("a worker answered %q with %d scores for %d cases", o.Status, len(o.Scores), cases)

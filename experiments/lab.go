@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"jird/experiments/ledger"
@@ -184,7 +183,7 @@ func (l *Lab) start(ctx context.Context, s *Spec, p orchestrator.Plan, o Options
 	}
 	defer unlock()
 	who := fmt.Sprintf("%d shadows, %d workers", p.Shadows, p.Workers)
-	if strings.Contains(o.Engine.Where, "://") {
+	if o.Engine.Apart() {
 		who = "workers of " + o.Engine.Where
 	}
 	o.news("run %s: %s, seed %d", p.Record.ID, who, p.Record.Seed)

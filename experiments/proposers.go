@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"jird/orchestrator/propose"
+	"jird/population/ga"
 )
 
 // Proposer is a source of genomes: the operators, by the name gp, a program or a model.
@@ -72,9 +73,6 @@ type Cascade struct {
 	AtMost float64 `json:"at_most"`
 }
 
-// gp names the source that is built in.
-const gp = "gp"
-
 // Bounds of what a proposer may bring along in bytes: it stands in every run's record.
 const (
 	maxProposerFile  = 256 << 10
@@ -90,7 +88,7 @@ func (r *reader) proposers(to *[]Proposer) field {
 				r.fault(p.node, "proposer %q must be named with letters, digits, - and _", p.key)
 			}
 			fields := map[string]field{"share": r.share(&one.Share)}
-			if p.key != gp {
+			if p.key != ga.GP {
 				fields["command"], fields["files"] = r.words(&one.Command, "a word of the command", r.text), r.files(&one)
 				fields["env"] = r.words(&one.Env, "a variable", r.text)
 				fields["timeout"], fields["parallel"], fields["retries"] = r.duration(&one.Timeout), r.integer(&one.Parallel, 1, 1000), r.integer(&one.Retries, 0, 20)
@@ -109,8 +107,8 @@ func (r *reader) proposers(to *[]Proposer) field {
 // proposer checks and completes one.
 func (r *reader) proposer(n ast.Node, p *Proposer) {
 	switch {
-	case p.Name == gp:
-		*p = Proposer{Name: gp, Share: p.Share}
+	case p.Name == ga.GP:
+		*p = Proposer{Name: ga.GP, Share: p.Share}
 		return
 	case (p.Chat == nil) == (p.Command == nil):
 		r.fault(n, "proposer %s needs either command or chat", p.Name)
@@ -258,7 +256,7 @@ func (r *reader) cascade(to **Cascade) field {
 // completeProposers checks what goes together.
 func (r *reader) completeProposers(root ast.Node, s *Spec) {
 	at := func(key string) ast.Node { return cmp.Or(r.places[key], root) }
-	asks := slices.ContainsFunc(s.Proposers, func(p Proposer) bool { return p.Name != gp })
+	asks := slices.ContainsFunc(s.Proposers, func(p Proposer) bool { return p.Name != ga.GP })
 	if s.Evolve.Trust == "open" && !asks && !r.anyFaulty("proposers", "variants") {
 		r.fault(at("trust"), "open code is not drawn or varied, so somebody must propose it: name proposers with a command or a chat")
 	}

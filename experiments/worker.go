@@ -30,11 +30,9 @@ func (l *Lab) Work(ctx context.Context, want string, o Options) error {
 	}
 	w := l.newWorker(parallel, box.Policy.Level)
 	defer w.close()
-	e := o.Engine
-	cfg := remote.Config{URL: e.Where, NKey: e.NKey, CA: e.CA, Cert: e.Cert, Key: e.Key}
 	offer := remote.Offer(needs(box.Runtime.String(), box.Policy.Level))
-	l.Say("working for %s: %s, isolation %s, %d at once", e.Where, box.Runtime, box.Policy.Level, parallel)
-	return remote.Work(ctx, cfg, offer, parallel, w.do, l.Say)
+	l.Say("working for %s: %s, isolation %s, %d at once", o.Engine.Where, box.Runtime, box.Policy.Level, parallel)
+	return remote.Work(ctx, o.Engine.config(""), offer, parallel, w.do, l.Say)
 }
 
 // worker scores units for others. It keeps what it opened for the last few benches.
@@ -120,11 +118,7 @@ func answer(outcomes []population.Outcome, err error) ([]byte, error) {
 		return nil, err
 	}
 	for _, o := range outcomes {
-		one := outcome{Status: o.Status, Detail: o.Detail, Steps: o.Steps, Features: o.Features}
-		for _, s := range o.Scores {
-			one.Scores = append(one.Scores, [2]float64{s.Num, s.Den})
-		}
-		r.Outcomes = append(r.Outcomes, one)
+		r.Outcomes = append(r.Outcomes, outcome{o.Status, o.Detail, population.Pairs(o.Scores), o.Steps, o.Features})
 	}
 	return json.Marshal(r)
 }
@@ -211,10 +205,9 @@ func (w *worker) prepare(ctx context.Context, get remote.Get, hash string, o *op
 		return err
 	}
 	work := orchestrator.Work{
-		Run:   orchestrator.RunRecord{Evaluator: b.Evaluator, Agent: b.Agent, Spec: b.Spec, Runtime: b.Runtime},
+		Run:   orchestrator.RunRecord{Evaluator: b.Evaluator},
 		Cases: orchestrator.Cases{Count: b.Count, Recipe: recipe}, Seed: b.Seed,
 	}
-
 	w.lab.Say("evaluating %s, agent %.12s, on %d cases", spec.Name, b.Agent, b.Count)
 	o.grammar = p.Search.Grammar
 	o.x, err = orchestrator.OpenWork(ctx, p, image, work)

@@ -71,7 +71,7 @@ func (e exchanges) Record(x propose.Exchange) error { return e.Exchanged(e.run, 
 func (a *Agent) names() []string {
 	names := []string{}
 	for _, f := range a.Image.Files {
-		if f.Path == a.Evolved {
+		if f.Path == a.Evolved || f.Path == refereeFile || f.Path == matchFile {
 			continue
 		}
 		forms, err := sexpr.ReadAll(f.Data)
@@ -79,7 +79,7 @@ func (a *Agent) names() []string {
 			continue // not of the subset that can be read here
 		}
 		for _, form := range forms {
-			if name := population.Defined(form); name != "" && f.Path != refereeFile && f.Path != matchFile {
+			if name := population.Defined(form); name != "" {
 				names = append(names, name)
 			}
 		}

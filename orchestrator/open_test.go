@@ -28,7 +28,7 @@ func measure(t testing.TB, judge *Transcripts, im *snapshots.Image, memory sexpr
 	}
 	defer p.Close()
 	whole := population.Outcome{Status: population.OK}
-	for i := range judge.Names() {
+	for i := range judge.Cases() {
 		o, err := p.Play(t.Context(), i)
 		if err != nil || o.Status != population.OK {
 			return o, err

@@ -99,22 +99,7 @@ func (p *Pool) Peak() int {
 // Score implements Executor: one shadow scores the unit. A genome that fails in company is
 // repeated alone in a fresh shadow before it counts.
 func (p *Pool) Score(ctx context.Context, genomes []*population.Genome, from, to int) ([]population.Outcome, error) {
-	return p.score(ctx, genomes, unit{from: from, to: to})
-}
-
-// Cases implements Executor.
-func (p *Pool) Cases() []string { return p.engine.Cases() }
-
-// Parallel implements Executor.
-func (p *Pool) Parallel() int { return cap(p.tokens) }
-
-// environmentTries is how often a request is made that the machine, not the
-// candidate, kept from being answered.
-const environmentTries = 3
-
-// score has one shadow score one unit. A genome that fails in company is
-// repeated alone in a fresh shadow before it counts.
-func (p *Pool) score(ctx context.Context, genomes []*population.Genome, u unit) ([]population.Outcome, error) {
+	u := unit{from: from, to: to}
 	var outcomes []population.Outcome
 	failure, err := repeated(func(again bool) (err error) {
 		outcomes, err = p.request(ctx, genomes, u, again)
@@ -128,6 +113,16 @@ func (p *Pool) score(ctx context.Context, genomes []*population.Genome, u unit) 
 	}
 	return p.repeatFailed(ctx, genomes, outcomes, u)
 }
+
+// Cases implements Executor.
+func (p *Pool) Cases() []string { return p.engine.Cases() }
+
+// Parallel implements Executor.
+func (p *Pool) Parallel() int { return cap(p.tokens) }
+
+// environmentTries is how often a request is made that the machine, not the
+// candidate, kept from being answered.
+const environmentTries = 3
 
 func (p *Pool) repeatFailed(ctx context.Context, genomes []*population.Genome, outcomes []population.Outcome, u unit) ([]population.Outcome, error) {
 	if len(genomes) == 1 && outcomes[0].Status != population.Memory {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"jird/sandbox"
@@ -37,7 +36,7 @@ type Relay struct {
 	matches  chan struct{} // one for each match at once
 	turns    turns
 
-	alive, peak atomic.Int64 // open sides that have loaded
+	gauge // open sides that have loaded
 }
 
 const (
@@ -76,9 +75,6 @@ func (r *Relay) Close() {
 	r.players.Close()
 	r.referees.Close()
 }
-
-// Peak is the most open sides alive at one moment, each with its code loaded.
-func (r *Relay) Peak() int { return int(r.peak.Load()) }
 
 // Play implements Court.
 func (r *Relay) Play(ctx context.Context, sides []Code, matches []Match, notes bool) ([]MatchResult, error) {
@@ -176,9 +172,7 @@ func (t *table) load(ctx context.Context, side sexpr.Symbol, code *Scheme) error
 		lost.why = "did not load: it " + lost.why
 	}
 	if err == nil {
-		alive := t.alive.Add(1)
-		for peak := t.peak.Load(); alive > peak && !t.peak.CompareAndSwap(peak, alive); peak = t.peak.Load() {
-		}
+		t.enter()
 		t.open[side].loaded = true
 	}
 	return err
@@ -192,7 +186,7 @@ func (t *table) end() {
 			continue
 		}
 		if s.loaded {
-			t.alive.Add(-1)
+			t.leave()
 		}
 		s.shadow.Kill()
 	}

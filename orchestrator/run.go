@@ -273,7 +273,7 @@ const (
 func (r *run) open(ctx context.Context, purpose string, c Cases, shadows int) (*Bench, error) {
 	away := r.Elsewhere != nil && purpose != holdoutCases
 	if away {
-		shadows = r.Workers
+		shadows = 1 // it is asked for the names of the cases only
 	}
 	x, err := OpenExecutor(ctx, r.agent, r.Search.Grammar, r.Sandbox, r.Fuel, shadows, r.Workers, r.recipe(purpose, c))
 	if err != nil {
@@ -309,7 +309,7 @@ func OpenWork(ctx context.Context, p Plan, image *snapshots.Image, w Work) (Exec
 		return nil, err
 	}
 	if agent.Evaluator != w.Run.Evaluator {
-		return nil, fmt.Errorf("run %s is scored by another jird's prelude for Scheme: scores need not be the same; start its workers with that jird", w.Run.ID)
+		return nil, errors.New("this work is scored by another jird's prelude for Scheme: scores need not be the same; start its workers with that jird")
 	}
 	return OpenExecutor(ctx, agent, p.Search.Grammar, p.Sandbox, p.Fuel, p.Workers, p.Workers, w.recipe)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"jird/population"
@@ -61,8 +60,8 @@ func openTranscripts(ctx context.Context, o sandbox.Options, im *snapshots.Image
 // Close ends the referee.
 func (t *Transcripts) Close() { t.referees.Close() }
 
-// Names are the cases' names.
-func (t *Transcripts) Names() []string { return t.names }
+// Cases are the cases' names.
+func (t *Transcripts) Cases() []string { return t.names }
 
 func (t *Transcripts) draw(ctx context.Context, count int, seed uint64) error {
 	v, err := t.ask(ctx, "transcript-cases", sexpr.NewInt(int64(count)), sexpr.NewInt(int64(seed>>2)))
@@ -121,15 +120,24 @@ func (t *Transcripts) ask(ctx context.Context, procedure string, args ...sexpr.V
 	if err != nil {
 		return nil, &AgentError{refereeFile, fmt.Errorf("%s: %w", procedure, err)}
 	}
+	v, why, ok := valued(answer)
+	if !ok {
+		return nil, &AgentError{refereeFile, fmt.Errorf("%s: %s", procedure, why)}
+	}
+	return v, nil
+}
+
+// valued reads (value VALUE), or why there is none.
+func valued(answer sexpr.Value) (v sexpr.Value, why string, ok bool) {
 	list, _ := answer.(sexpr.List)
 	if len(list) == 2 && list[0] == sexpr.Symbol("value") {
-		return list[1], nil
+		return list[1], "", true
 	}
 	text := sexpr.String("no answer of the protocol's form")
 	if len(list) == 2 {
 		text, _ = list[1].(sexpr.String)
 	}
-	return nil, &AgentError{refereeFile, fmt.Errorf("%s: %s", procedure, text)}
+	return nil, string(text), false
 }
 
 // play has a fresh shadow of an engine load what load says, if anything, and answer the
@@ -193,12 +201,8 @@ func (t *Transcripts) recite(ctx context.Context, engine sandbox.Engine, load se
 		if err != nil {
 			return nil, "", err
 		}
-		if list, _ := answer.(sexpr.List); len(list) != 2 || list[0] != sexpr.Symbol("value") {
-			text := sexpr.String("no answer of the protocol's form")
-			if len(list) == 2 {
-				text, _ = list[1].(sexpr.String)
-			}
-			return nil, "", &unloadable{shown(string(text))}
+		if _, why, ok := valued(answer); !ok {
+			return nil, "", &unloadable{shown(why)}
 		}
 	}
 	answers = sexpr.List{}
@@ -261,9 +265,9 @@ func readScore(v sexpr.Value) (score population.Score, features map[string]float
 // requests and nothing else, and ends with the case.
 type recitals struct {
 	*Transcripts
-	agent       sandbox.Engine
-	workers     int
-	alive, peak atomic.Int64
+	agent   sandbox.Engine
+	workers int
+	gauge   // cases that are played
 }
 
 func openRecitals(ctx context.Context, a *Agent, o sandbox.Options, workers int, cases func(*sandbox.Image)) (Executor, error) {
@@ -325,21 +329,13 @@ func (r *recitals) Score(ctx context.Context, genomes []*population.Genome, from
 }
 
 func (r *recitals) one(ctx context.Context, load sexpr.Value, i int) (population.Outcome, error) {
-	alive := r.alive.Add(1)
-	defer r.alive.Add(-1)
-	for peak := r.peak.Load(); alive > peak && !r.peak.CompareAndSwap(peak, alive); peak = r.peak.Load() {
-	}
+	r.enter()
+	defer r.leave()
 	return r.play(ctx, r.agent, load, i)
 }
 
-// Cases implements Executor.
-func (r *recitals) Cases() []string { return r.names }
-
 // Parallel implements Executor.
 func (r *recitals) Parallel() int { return r.workers }
-
-// Peak implements Executor.
-func (r *recitals) Peak() int { return int(r.peak.Load()) }
 
 // Close implements Executor.
 func (r *recitals) Close() {

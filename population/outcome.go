@@ -35,6 +35,24 @@ type Score struct {
 // Value is the score of the case as one number.
 func (s Score) Value() float64 { return s.Num / s.Den }
 
+// Pairs are scores as JSON has them, [[num, den], ...]: its shortest digits round-trip.
+func Pairs(scores []Score) [][2]float64 {
+	all := make([][2]float64, len(scores))
+	for i, s := range scores {
+		all[i] = [2]float64{s.Num, s.Den}
+	}
+	return all
+}
+
+// FromPairs are the scores that Pairs wrote, nil for none.
+func FromPairs(all [][2]float64) []Score {
+	var scores []Score
+	for _, p := range all {
+		scores = append(scores, Score{Num: p[0], Den: p[1]})
+	}
+	return scores
+}
+
 // Outcome is the measurement of one genome on one list of cases.
 type Outcome struct {
 	Status Status

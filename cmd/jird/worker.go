@@ -68,7 +68,7 @@ func workerCommand() *cli.Command {
 			if o.Engine, err = engine(c, ""); err != nil {
 				return err
 			}
-			if !strings.Contains(o.Engine.Where, "://") {
+			if !o.Engine.Apart() {
 				return usageError{"jird worker needs --engine nats://HOST:PORT, the queue to work for"}
 			}
 			return withLab(c, func(lab *experiments.Lab) error {

@@ -26,7 +26,7 @@ func evolvedMembers(members []ga.Member) []evolved {
 	all := make([]evolved, len(members))
 	for i, m := range members {
 		o := m.Outcome
-		all[i] = evolved{m.Genome.Source(), m.Op, m.Parents, o.Status, o.Detail, o.Steps, pairs(o.Scores)}
+		all[i] = evolved{m.Genome.Source(), m.Op, m.Parents, o.Status, o.Detail, o.Steps, population.Pairs(o.Scores)}
 	}
 	return all
 }
@@ -143,7 +143,7 @@ func (l *Ledger) Reigns(tournament string) (all []Reign, err error) {
 			return nil, l.damage("generation %d of tournament %s: %w", r.Generation, tournament, err)
 		}
 		r.Source = first.Source
-		if o := (population.Outcome{Status: first.Status, Scores: unpairs(first.Scores)}); o.Fitness() < population.WorstFitness {
+		if o := (population.Outcome{Status: first.Status, Scores: population.FromPairs(first.Scores)}); o.Fitness() < population.WorstFitness {
 			score := o.Fitness()
 			r.Score = &score
 		}
@@ -159,7 +159,7 @@ func restored(grammar *population.Grammar, members []evolved) ([]ga.Member, erro
 		if err != nil {
 			return nil, err
 		}
-		o := population.Outcome{Status: m.Status, Detail: m.Detail, Steps: m.Steps, Scores: unpairs(m.Scores)}
+		o := population.Outcome{Status: m.Status, Detail: m.Detail, Steps: m.Steps, Scores: population.FromPairs(m.Scores)}
 		all = append(all, ga.Member{Genome: g, Outcome: o, Op: m.Op, Parents: m.Parents})
 	}
 	return all, nil

@@ -53,7 +53,7 @@ func (l *Ledger) genomesCSV(out *csv.Writer, run string) error {
 			return l.damage("genome %s of run %s", hash, run)
 		}
 		score := ""
-		if o.Scores = unpairs(all); o.Status == population.OK {
+		if o.Scores = population.FromPairs(all); o.Status == population.OK {
 			score = strconv.FormatFloat(o.Fitness(), 'g', -1, 64)
 		}
 		if err := out.Write([]string{run, sequence, generation, hash, operator, strings.Join(from, " "), string(o.Status), steps, score, source}); err != nil {

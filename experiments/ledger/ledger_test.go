@@ -368,7 +368,7 @@ func TestReadScores(t *testing.T) {
 		for range rng.Intn(4) {
 			want = append(want, population.Score{Num: rng.NormFloat64() * math.Pow(10, float64(rng.Intn(600)-300)), Den: rng.Float64()})
 		}
-		if got, err := readScores(text(pairs(want))); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := readScores(text(population.Pairs(want))); err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%v came back as %v, %v", want, got, err)
 		}
 	}

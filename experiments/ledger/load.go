@@ -217,7 +217,7 @@ func (l *Ledger) measured(run, query string) ([]population.Measured, error) {
 		if err := json.Unmarshal([]byte(scores), &pairs); err != nil {
 			return nil, l.damage("genome %s of run %s: %w", hash, run, err)
 		}
-		o.Scores = unpairs(pairs)
+		o.Scores = population.FromPairs(pairs)
 		g, err := grammar.Parse([]byte(source))
 		if err == nil && g.Hash() != hash {
 			err = errors.New("its text has another hash")

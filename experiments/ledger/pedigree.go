@@ -70,7 +70,7 @@ func (l *Ledger) pedigree(run string) (*pedigree, error) {
 	return p, l.fault(rows.Err())
 }
 
-// readScores reads what text(pairs(scores)) wrote, and nothing else: five times as fast as
+// readScores reads what text(population.Pairs(scores)) wrote, and nothing else: five times as fast as
 // JSON in general, which took most of the time of a report.
 func readScores(text string) (scores []population.Score, err error) {
 	if text == "[]" {

@@ -23,23 +23,6 @@ func stored(members []ga.Member) []member {
 	return all
 }
 
-// scores are stored as [[num, den], ...]: JSON's shortest digits round-trip.
-func pairs(scores []population.Score) [][2]float64 {
-	all := make([][2]float64, len(scores))
-	for i, s := range scores {
-		all[i] = [2]float64{s.Num, s.Den}
-	}
-	return all
-}
-
-func unpairs(all [][2]float64) []population.Score {
-	var scores []population.Score
-	for _, p := range all {
-		scores = append(scores, population.Score{Num: p[0], Den: p[1]})
-	}
-	return scores
-}
-
 func text(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -74,7 +57,7 @@ func (l *Ledger) Generation(g orchestrator.GenerationRecord) error {
 		defer insert.Close()
 		for i, m := range g.Fresh {
 			if _, err := insert.Exec(g.Run, next+i, m.Genome.Hash(), m.Genome.Source(), g.State.Generation, m.Op, text(m.Parents),
-				string(m.Outcome.Status), m.Outcome.Detail, m.Outcome.Steps, text(pairs(m.Outcome.Scores))); err != nil {
+				string(m.Outcome.Status), m.Outcome.Detail, m.Outcome.Steps, text(population.Pairs(m.Outcome.Scores))); err != nil {
 				return err
 			}
 		}
@@ -105,7 +88,7 @@ func (l *Ledger) Measured(run string, all []orchestrator.Measurement) error {
 		for _, m := range all {
 			o := m.Outcome
 			if _, err := tx.Exec("INSERT OR REPLACE INTO measurement VALUES (?,?,?,?,?,?,?,?)", run, m.Purpose, m.Genome.Hash(), m.Genome.Source(),
-				string(o.Status), o.Detail, o.Steps, text(pairs(o.Scores))); err != nil {
+				string(o.Status), o.Detail, o.Steps, text(population.Pairs(o.Scores))); err != nil {
 				return err
 			}
 		}

@@ -34,14 +34,14 @@
 //
 // A submitter makes what is missing, and a consumer CLASS-ISOLATION of JIRD_WORK for each
 // kind of job; every few seconds it looks whether all that is there. Streams that exist
-// are taken as they are: who wants replicas in a cluster makes them beforehand. Plain messages, which nobody keeps: jird.job.ID.result
-// (a result, when it has been stored), jird.job.ID.note (a worker's beat, or its
-// failure), jird.worker (each worker, each second), jird.missing (a worker asks for an
-// object) and jird.wake (a consumer was made).
+// are taken as they are: who wants replicas in a cluster makes them beforehand. Plain
+// messages, which nobody keeps: jird.job.ID.result (a result, when it has been stored),
+// jird.job.ID.note (a worker's beat, or its failure), jird.worker (each worker, each
+// second), jird.missing (a worker asks for an object) and jird.wake (a consumer was made).
 //
-// Servers from 2.9.10 on will do, the oldest that is tested. The embedded one writes each message to the disk
-// before it confirms (SyncAlways); of another that is for its operator to set
-// (jetstream { sync_interval: always }, from 2.10 on).
+// Servers from 2.9.10 on will do, the oldest that is tested. The embedded one writes each
+// message to the disk before it confirms (SyncAlways); of another that is for its operator
+// to set (jetstream { sync_interval: always }, from 2.10 on).
 package remote
 
 import (
